@@ -88,6 +88,9 @@ test("a phone shows one pane at a time, and everything is reachable by keyboard"
   assert.equal(await focused(), "first");
   await ann.page.keyboard.press("Tab");
   assert.equal(await ann.page.evaluate(() => document.activeElement?.getAttribute("aria-label")), "React: 👍");
+  const list = await ann.page.locator(".list").boundingBox();
+  const tools = await ann.page.locator(".row:focus-within .toolbar").boundingBox();
+  assert.ok(list && tools && tools.x >= list.x && tools.x + tools.width <= list.x + list.width && tools.y >= list.y);
   await ann.page.keyboard.press("Escape");
   assert.equal(await ann.page.evaluate(() => document.activeElement?.id), "composer");
   await ann.leave();

@@ -1,32 +1,8 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { assertAccessible } from "./support/access.mjs";
-import { Person, launch, newRoom } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
-import { Key } from "./support/token.mjs";
-
-/** @type {import("playwright-core").Browser} */
-let browser;
-/** @type {Server} */
-let server;
-const key = new Key();
-
-before(async () => {
-  const options = ["--token-secret", key.file, "--guests", "--user-command-rate", "0", "--command-rate", "0"];
-  [browser, server] = await Promise.all([launch(), Server.start("tungstenite", options)]);
-});
-after(async () => {
-  await Promise.all([browser.close(), server.end()]);
-  key.end();
-});
-
-/**
- * @param {string} sub
- * @param {string} name
- * @param {string} room
- * @param {import("playwright-core").BrowserContextOptions} [options]
- */
-const signIn = (sub, name, room, options) => key.signIn(browser, server.url, sub, name, room, options);
+import { Person, newRoom } from "./support/person.mjs";
+import { browser, server, signIn } from "./support/users.mjs";
 
 /**
  * The direct room with a user, in the list of rooms.
@@ -35,6 +11,18 @@ const signIn = (sub, name, room, options) => key.signIn(browser, server.url, sub
  * @param {string} name
  */
 const item = ({ page }, name) => page.locator(".room", { hasText: name });
+
+/**
+ * Removes the direct room with a user from the list.
+ *
+ * @param {Person} person
+ * @param {string} name
+ */
+async function remove(person, name) {
+  await item(person, name).hover();
+  await person.page.getByRole("button", { name: `Remove ${name} from the list` }).click();
+  await item(person, name).waitFor({ state: "detached" });
+}
 
 test("a direct message reaches the other user at once, with its author's name, and stays over a restart", async () => {
   const room = newRoom();
@@ -73,7 +61,7 @@ test("a direct message reaches the other user at once, with its author's name, a
   for (const person of [ann, bo, phone]) await person.leave();
 });
 
-test("the name of an author opens the direct room, which can be removed and opened again", async () => {
+test("the name of an author opens the direct room, which comes back after a removal", async () => {
   const room = newRoom();
   const cid = await signIn("u3", "Cid", room);
   const dee = await signIn("u4", "Dee", room);
@@ -84,13 +72,34 @@ test("the name of an author opens the direct room, which can be removed and open
   await dee.say("hello Cid");
   await dee.sees("hello Cid");
   await item(cid, "Dee").getByText("1 unread message").waitFor({ state: "attached" });
-  await item(cid, "Dee").hover();
-  await cid.page.getByRole("button", { name: "Remove Dee from the list" }).click();
-  await item(cid, "Dee").waitFor({ state: "detached" });
+  await remove(cid, "Dee");
   await cid.page.reload();
   await cid.sees("hello all");
+  await cid.openHood();
+  await cid.page.locator(".frames li", { hasText: "↓ rooms" }).waitFor();
   assert.equal(await item(cid, "Dee").count(), 0);
+  // The next message shows it again: at once, and to a page that was not open.
+  await dee.say("are you there?");
+  await item(cid, "Dee").getByText("2 unread messages").waitFor({ state: "attached" });
+  await remove(cid, "Dee");
+  await cid.page.goto("about:blank");
+  await dee.say("and now?");
+  await dee.sees("and now?");
+  await cid.page.goto(`${server.url}#${room}`);
+  await item(cid, "Dee").getByText("3 unread messages").waitFor({ state: "attached" });
 
+  // So does its address.
+  await remove(cid, "Dee");
+  await cid.page.goto("about:blank");
+  await cid.page.goto(`${server.url}${new URL(dee.page.url()).hash}`);
+  await cid.sees("hello Cid");
+  await item(cid, "Dee").waitFor();
+  await cid.page.goto(`${server.url}#${room}`);
+  await cid.page.reload();
+  await cid.sees("hello all");
+  await item(cid, "Dee").waitFor();
+
+  await remove(cid, "Dee");
   await cid.page.getByRole("button", { name: "People: 2" }).click();
   await cid.page.getByRole("button", { name: "Message to Dee" }).click();
   await cid.sees("hello Cid");

@@ -1,31 +1,8 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { assertAccessible } from "./support/access.mjs";
-import { Person, launch, newRoom } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
-import { Key } from "./support/token.mjs";
-
-/** @type {import("playwright-core").Browser} */
-let browser;
-/** @type {Server} */
-let server;
-const key = new Key();
-
-before(async () => {
-  const options = ["--token-secret", key.file, "--guests", "--user-command-rate", "0", "--command-rate", "0"];
-  [browser, server] = await Promise.all([launch(), Server.start("tungstenite", options)]);
-});
-after(async () => {
-  await Promise.all([browser.close(), server.end()]);
-  key.end();
-});
-
-/**
- * @param {string} sub
- * @param {string} name
- * @param {string} room
- */
-const signIn = (sub, name, room) => key.signIn(browser, server.url, sub, name, room);
+import { Person, fill, newRoom } from "./support/person.mjs";
+import { browser, key, server, signIn } from "./support/users.mjs";
 
 /**
  * Fills in the form for a room with rules.
@@ -36,6 +13,8 @@ const signIn = (sub, name, room) => key.signIn(browser, server.url, sub, name, r
  * @param {string} [title]
  */
 async function create(person, room, rules = {}, title = "") {
+  // Only the window in front has a focus in Firefox.
+  await person.page.bringToFront();
   await person.page.getByRole("button", { name: "Join a room" }).click();
   await person.page.locator(".add-room input:focus").fill(room);
   await person.page.getByLabel("Create a room of your own, with rules").check();
@@ -59,6 +38,31 @@ async function moderate(person, user, act) {
   await panel.getByLabel("Action").selectOption({ label: act });
   await panel.getByRole("button", { name: "Apply" }).click();
   await person.page.locator(".notice", { hasText: `${user}: ${act}` }).waitFor();
+}
+
+/**
+ * Mutes Bo in a room of Ann for some milliseconds, which the form does not offer.
+ *
+ * @param {Person} ann
+ * @param {string} room
+ * @param {number} time
+ */
+async function mute({ page }, room, time) {
+  await page.evaluate(
+    async ({ room, token, time }) => {
+      const socket = new WebSocket(`${location.origin}/ws`, ["chat.v1", `chat.token.${token}`]);
+      await new Promise((resolve) => socket.addEventListener("open", resolve));
+      const done = new Promise((resolve) =>
+        socket.addEventListener("message", ({ data }) => data.includes('"done"') && resolve(undefined)),
+      );
+      const mute = { type: "restrict", room, user: "u2", what: "mute", until: Date.now() + time, reason: "spam" };
+      socket.send(JSON.stringify({ type: "join", room }));
+      socket.send(JSON.stringify({ ...mute, ref: "1" }));
+      await done;
+      socket.close();
+    },
+    { room, token: key.token("u1", "Ann"), time },
+  );
 }
 
 test("an owner mutes a user, deletes and pins messages, and removes the user", async () => {
@@ -144,22 +148,7 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
     await page.locator(".room", { hasText: "Team of Ann" }).waitFor();
   }
   await moderate(ann, "u2", "Moderator");
-  // A mute that ends in a moment, which the form does not offer.
-  await ann.page.evaluate(
-    async ({ room, token }) => {
-      const socket = new WebSocket(`${location.origin}/ws`, ["chat.v1", `chat.token.${token}`]);
-      await new Promise((resolve) => socket.addEventListener("open", resolve));
-      const done = new Promise((resolve) =>
-        socket.addEventListener("message", ({ data }) => data.includes('"done"') && resolve(undefined)),
-      );
-      const mute = { type: "restrict", room, user: "u2", what: "mute", until: Date.now() + 3000, reason: "spam" };
-      socket.send(JSON.stringify({ type: "join", room }));
-      socket.send(JSON.stringify({ ...mute, ref: "1" }));
-      await done;
-      socket.close();
-    },
-    { room, token: key.token("u1", "Ann") },
-  );
+  await mute(ann, room, 3000);
   await bo.page.getByText(/^You are muted in this room until/u).waitFor();
   await bo.page.locator(".notice", { hasText: "You may write in Team of Ann again." }).waitFor();
   await bo.say("thanks");
@@ -188,13 +177,36 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
   await bo.leave();
 });
 
+test("a title and the end of a mute are known, although they are older than the loaded messages", async () => {
+  const room = newRoom();
+  const ann = await signIn("u1", "Ann", "lobby");
+  await create(ann, room, {}, "Evening news");
+  await ann.page.getByRole("heading", { level: 1, name: "Evening news" }).waitFor();
+  const bo = await signIn("u2", "Bo", room);
+  await bo.page.getByRole("heading", { level: 1, name: "Evening news" }).waitFor();
+  await mute(ann, room, 10_000);
+  await bo.field.waitFor({ state: "detached" });
+  await fill(ann, room, Array.from({ length: 60 }, (_, index) => `${index}`));
+  await ann.sees("59");
+  // Another device: it has neither been in the room nor kept anything.
+  const phone = await signIn("u2", "Bo", "lobby");
+  await phone.page.locator(".room", { hasText: "Evening news" }).getByRole("link").click();
+  await phone.sees("59");
+  assert.equal(await phone.page.locator(".act").count(), 0);
+  await phone.page.getByText(/^You are muted in this room until/u).waitFor();
+  await phone.page.locator(".notice", { hasText: "You may write in Evening news again." }).waitFor();
+  await phone.say("thanks");
+  await ann.sees("thanks");
+  for (const person of [ann, bo, phone]) await person.leave();
+});
+
 test("a room with receipts shows who has read the user's newest message", async () => {
   const room = newRoom();
   const ann = await signIn("u1", "Ann", "lobby");
   await ann.page.getByRole("button", { name: "Join a room" }).click();
   await ann.page.getByLabel("Create a room of your own, with rules").check();
   await ann.page.getByLabel("Show who has read the messages").check();
-  await ann.page.getByLabel("Name of the room").fill(room);
+  await ann.page.getByLabel("Room name").fill(room);
   await ann.page.keyboard.press("Enter");
   await ann.page.getByRole("heading", { level: 1, name: room }).waitFor();
   const bo = await signIn("u2", "Bo", room);

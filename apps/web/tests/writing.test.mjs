@@ -79,7 +79,7 @@ test("unread messages of another room are counted, and a line shows where they b
   await ann.say("hello");
   await ann.sees("hello");
   await ann.page.getByRole("button", { name: "Join a room" }).click();
-  await ann.page.getByLabel("Name of the room").fill(` ${second.toUpperCase()} `);
+  await ann.page.getByLabel("Room name").fill(` ${second.toUpperCase()} `);
   await ann.page.keyboard.press("Enter");
   await ann.page.getByRole("heading", { level: 1, name: second }).waitFor();
   await fill(ann, first, ["one", "two", "three"]);

@@ -100,8 +100,8 @@ export function connect(url: string, options: ConnectOptions = {}): Chat {
       queue._pump();
     },
     _handle(event: WireEvent) {
-      queue._handle(event);
       chat.rooms.get((event as { room: string }).room)?._handle(event);
+      queue._handle(event);
       chat._emit(event.type, event as never);
     },
     _lost() {

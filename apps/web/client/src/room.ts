@@ -70,7 +70,8 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   let phase: Phase;
   /** The epoch is empty before the first `joined`. */
   let cursor = NOWHERE;
-  let joined: Events["joined"] | undefined;
+  /** The newest `joined`, or nothing before the first one. */
+  let joined = {} as Events["joined"];
   /** The end of the part of the log that was missed. What is held up to there must be read again. */
   let suspect = 0;
   /** The position up to which it was read again. */
@@ -94,7 +95,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
 
   const source = createSource<RoomState, RoomEvents>(() => ({
     name,
-    status: phase && !suspect && cursor.seq >= (joined?.seq ?? 0) ? "live" : status,
+    status: phase && !suspect && cursor.seq >= joined.seq ? "live" : status,
     error: refusal,
     messages: messages._all(),
     more: messages._more,
@@ -102,8 +103,11 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     ...people._snapshot(me()),
     read: marker,
     ...countUnread(messages, marker, joined, me()),
-    role: joined?.role,
-    may: joined?.may,
+    role: joined.role,
+    may: joined.may,
+    title: joined.title,
+    with: joined.with,
+    restricted: joined.restricted,
     pins: messages._pins(),
     cursor: cursor.epoch ? cursor : undefined,
   }));
@@ -315,8 +319,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
         break;
       case "gap":
         // A `gap` is always of the epoch of `joined`.
-        if (!advance(event.to, event.to)) return false;
-        break;
+        return advance(event.to, event.to);
       case "presence":
         keepLate(event);
         people._presence(event);
@@ -334,15 +337,14 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
       case "settings":
         if (!advance(event.seq)) return false;
         // The rights of this user may be others now. Those of a replay are known.
-        if (event.seq > (joined?.seq ?? 0) && (isMine || event.type === "settings")) {
+        if (event.seq > joined.seq && (isMine || event.type === "settings")) {
           ask("own", "join", {} as Fields<"join">, () => {});
         }
         break;
       case "joined":
-        // A join of a member has only the rights of this moment.
-        joined &&= { ...joined, role: event.role, may: event.may } as typeof joined;
-        source._touch();
-        return false;
+        // The answer to a member has the title and the rights of this moment.
+        joined = event;
+        break;
       case "left":
         // Without a `ref`, the room does not allow this user any more.
         if (!event.ref) refuse(new ChatError("forbidden"));
@@ -358,7 +360,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   function handleJoined(reply: Events["joined"], after: Cursor | undefined): void {
     const { epoch, seq, first } = reply;
     const isSameLog = after?.epoch === epoch;
-    joined = reply;
     phase = "live";
     stored = reply.read ?? Infinity;
     marker = isSameLog ? Math.max(marker, reply.read ?? 0) : (reply.read ?? (after ? 0 : seq));
@@ -376,7 +377,6 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     }
     messages._pin(reply.pins ?? []);
     people._joined(reply);
-    source._emit("joined", reply);
     if (after) source._emit("resumed", { room: name, after, seq, recovered: reply.recovered });
     if (reply.presence !== "count") loadMembers();
     readAgain();
@@ -401,7 +401,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
   /** Handles that the entries up to `to` do not arrive. Among them may be changes of every message that is held. */
   function miss(to: number): void {
     const first = messages._all()[0]?.seq;
-    if (!first || to - (messages._all().at(-1)?.seq ?? 0) > chat._window) return forget(to >= (joined?.first ?? 0));
+    if (!first || to - (messages._all().at(-1)?.seq ?? 0) > chat._window) return forget(to >= joined.first);
     generation++;
     suspect = to;
     status = "resuming";
@@ -446,7 +446,7 @@ export function createRoom(chat: ChatCore, name: string, { last = 50, members = 
     const isWaiting = (): boolean => phase === "start" && cursor === from;
     if (!isWaiting()) return;
     track("history", { limit: 1 }, (error, page) => {
-      if (!error && !page.messages[0] && isWaiting()) advance(joined?.seq ?? 0, 0);
+      if (!error && !page.messages[0] && isWaiting()) advance(joined.seq, 0);
     });
   }
 

@@ -17,6 +17,7 @@ import type {
   Message,
   PresenceMode,
   Reply,
+  Restriction,
   Role,
   User,
 } from "./wire.js";
@@ -155,6 +156,12 @@ export interface RoomState {
   readonly role?: Role | undefined;
   /** The commands that this user may use here, if the server names them. */
   readonly may?: readonly string[] | undefined;
+  /** The title of the room, if its rules have one. */
+  readonly title?: string | undefined;
+  /** The other user of a direct room. */
+  readonly with?: User | undefined;
+  /** The restriction of this user. One with an end may be over. */
+  readonly restricted?: Restriction | undefined;
   /** The pinned messages, by `seq`, also those that are not among `messages`. */
   readonly pins: readonly number[];
   /** The position in the log up to which this state is complete. */

@@ -9,11 +9,11 @@ const MAX_UNREAD = 100;
 export function countUnread(
   messages: Messages,
   marker: number,
-  joined: Events["joined"] | undefined,
+  joined: Events["joined"],
   me = "",
 ): Pick<RoomState, "unread" | "mentions"> {
   // Messages that are not held can only be known from the server's count at the same marker.
-  const useCount = messages._more && (messages._all()[0]?.seq ?? Infinity) > marker + 1 && joined?.read === marker;
+  const useCount = messages._more && (messages._all()[0]?.seq ?? Infinity) > marker + 1 && joined.read === marker;
   const start: Partial<Events["joined"]> & { readonly seq: number } = useCount ? joined : { seq: marker };
   let { unread = 0, mentions = 0 } = start;
   // The newest are counted first, as on the server, where the mentions are those among the counted messages.

@@ -114,6 +114,30 @@ withServer("rights follow a mute, and a ban refuses the room", async (_, open) =
   assert.deepEqual((await until(later, ({ status }) => status === "live")).pins, [seq]);
 }, SECRET);
 
+withServer("a title and a restriction reach a member, and one who comes later", async (_, open) => {
+  const user = (sub: string) => open("", { token: signed({ sub, name: sub, exp: Date.now() / 1000 + 600 }) });
+  const [owner, bo] = [user("ann"), user("bo").join("club")];
+  await owner.request({ type: "create", room: "team", title: "The team" });
+  const end = Date.now() + 60_000;
+  const [ann, member] = [owner.join("team"), user("bo").join("team")];
+  await until(member, ({ title, restricted }) => title === "The team" && !restricted);
+  await ann.send("hello");
+  await owner.request({ type: "restrict", room: "team", user: "bo", what: "mute", until: end });
+  await until(member, ({ restricted }) => restricted?.until === end);
+  await owner.request({ type: "create", room: "team", title: "Our team" });
+  await until(member, ({ title }) => title === "Our team");
+  // The newest message is all that a later client reads of the log.
+  await ann.send("last");
+  const later = await until(user("bo").join("team", { last: 1 }), ({ status }) => status === "live");
+  assert.deepEqual([later.title, later.restricted, texts(later)], ["Our team", { what: "mute", until: end }, ["last"]]);
+  await owner.request({ type: "restrict", room: "team", user: "bo", what: "none" });
+  await until(member, ({ restricted, may }) => !restricted && may?.includes("send") === true);
+  await owner.request({ type: "follow", room: "team", on: true });
+  const { rooms } = await owner.request({ type: "rooms" });
+  assert.deepEqual(rooms.map(({ room, title }) => [room, title]), [["team", "Our team"]]);
+  assert.equal((await until(bo, ({ status }) => status === "live")).title, undefined);
+}, SECRET);
+
 withServer("after a purge, a follower has what a new reader gets", async (_, open) => {
   const user = (sub: string) => open("", { token: signed({ sub, name: sub, exp: Date.now() / 1000 + 600 }) });
   const [owner, bo] = [user("ann"), user("bo").join("club")];
@@ -153,6 +177,7 @@ withServer("a direct room is the same for both users, and is announced to the ot
   assert.equal(same.name, name);
   const { role } = await until(same, ({ messages }) => texts({ messages })[0] === "for you");
   assert.equal(role, "member");
+  assert.deepEqual(same.state.with, { id: "ann", name: "ann" });
   const { error } = await until(cid.join(name), ({ status }) => status === "refused");
   assert.equal(error?.code, "forbidden");
   await assert.rejects(open("Dee").direct("bo"), { code: "forbidden" });

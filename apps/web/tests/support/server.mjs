@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 const root = new URL("../../../../", import.meta.url).pathname;
-const binaries = process.env["CHATD_BINARIES"] ?? join(process.env["CARGO_TARGET_DIR"] ?? join(root, "target"), "debug");
+const binaries = join(process.env["CARGO_TARGET_DIR"] ?? join(root, "target"), "debug");
 
 /** @param {string} adapter */
 export const binary = (adapter) => join(binaries, `chatd-${adapter}`);

@@ -39,8 +39,9 @@ export class Key {
     const context = await browser.newContext({ locale: "en-GB", ...options });
     const person = new Person(await context.newPage(), name);
     await person.page.goto(`${url}#${room}`);
-    await person.page.getByRole("button", { name: "I have a token" }).click();
-    await person.page.getByLabel("Token").fill(this.token(sub, name));
+    // In each language.
+    await person.page.locator(".other-way").click();
+    await person.page.locator("input[type=password]").fill(this.token(sub, name));
     await person.page.keyboard.press("Enter");
     await person.page.locator(".me", { hasText: name }).waitFor({ state: "attached" });
     return person;

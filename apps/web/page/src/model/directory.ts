@@ -9,6 +9,9 @@ const PAGE = 100;
 /** The time in which several markers that move on another device cause one question, in ms. */
 const PAUSE = 1000;
 
+/** The number of direct rooms beyond which a removed one is not followed any more, so that others have space. */
+const MOST_DIRECT = 150;
+
 /** The refusals of a server that keeps no list. */
 const LACKS = new Set(["unsupported", "unknown_type"]);
 
@@ -25,6 +28,8 @@ export class Directory {
   #isAnswered = false;
   readonly #chat: Chat;
   #rooms: Map<string, RoomSummary>;
+  /** The direct rooms that are not shown, with their newest entry at that time. A later one shows them again. */
+  #hidden: Readonly<Record<string, unknown>> = {};
   /** The rooms to follow, and those not to follow any more, until the server has confirmed it. */
   readonly #wanted = new Map<string, boolean>();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -42,18 +47,24 @@ export class Directory {
     });
   }
 
-  has(room: string): boolean {
-    return this.list.state.some((entry) => entry.room === room);
+  find(room: string): RoomSummary | undefined {
+    return this.#rooms.get(room);
   }
 
   /** Puts a room into the list. */
   add(room: string): void {
+    if (room in this.#hidden) this.#hide(room, undefined);
     if (this.#isAnswered && this.#rooms.has(room) && this.#wanted.get(room) !== false) return;
     this.#rooms.set(room, this.#rooms.get(room) ?? blank(room));
     this.#want(room, true);
   }
 
+  /** Takes a room from the list. A direct room stays followed: otherwise the user would miss its next message. */
   remove(room: string): void {
+    const direct = [...this.#rooms.keys()].filter(isDirect);
+    if (this.#isAnswered && direct.includes(room) && direct.length <= MOST_DIRECT) {
+      return this.#hide(room, this.find(room)?.seq);
+    }
     this.#rooms.delete(room);
     this.#want(room, false);
   }
@@ -87,6 +98,10 @@ export class Directory {
       return this.#check(error);
     }
     this.#isAnswered = true;
+    // Without those that are not followed any more, or that the address names.
+    const isHidden = ([room]: [string, unknown]) => found.has(room) && this.#wanted.get(room) !== true;
+    this.#hidden = Object.fromEntries(Object.entries(browser.read(this.#hiddenKey) ?? {}).filter(isHidden));
+    browser.write(this.#hiddenKey, this.#hidden);
     for (const [room, isOn] of this.#wanted) {
       if (!isOn) found.delete(room);
       else if (!found.has(room)) found.set(room, this.#rooms.get(room) ?? blank(room));
@@ -94,6 +109,17 @@ export class Directory {
     this.#rooms = found;
     this.#publish();
     for (const room of this.#wanted.keys()) void this.#tell(room);
+  }
+
+  /** Several people can share a browser. */
+  get #hiddenKey(): string {
+    return `hidden.${this.#chat.state.user?.id}`;
+  }
+
+  #hide(room: string, seq: number | undefined): void {
+    this.#hidden = { ...this.#hidden, [room]: seq };
+    browser.write(this.#hiddenKey, this.#hidden);
+    this.#publish();
   }
 
   #want(room: string, isOn: boolean): void {
@@ -127,8 +153,12 @@ export class Directory {
   }
 
   #publish(): void {
-    this.list.set(sorted(this.#rooms));
-    (this.isKept ? tab : browser).write("rooms", [...this.#rooms.keys()]);
+    const shown = sorted(this.#rooms).filter(({ room, seq }) => this.#hidden[room] !== seq);
+    this.list.set(shown);
+    (this.isKept ? tab : browser).write(
+      "rooms",
+      shown.map(({ room }) => room),
+    );
   }
 }
 

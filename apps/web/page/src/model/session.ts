@@ -3,10 +3,10 @@ import { Directory } from "./directory.ts";
 import { Edits } from "./edits.ts";
 import { type Identity, chatPath } from "./identity.ts";
 import { Line } from "./line.ts";
-import { isRecord, tab } from "./memory.ts";
+import { browser, isRecord, tab, text } from "./memory.ts";
 import { place, visit } from "./place.ts";
 import { OwnReactions } from "./reactions.ts";
-import { RoomRecord, nameOfUser, rememberUser } from "./record.ts";
+import { RoomRecord } from "./record.ts";
 import { Cell } from "./store.ts";
 
 /** More than a window holds by default, because the list shows thousands of messages without effort. */
@@ -14,6 +14,12 @@ const WINDOW = 20_000;
 
 /** The largest number of rooms that this tab stays in. The others of the list are only followed. */
 const MAX_JOINED = 20;
+
+/** Keeps the name of a user: the server names the other user of a direct room only once that user has joined it. */
+const rememberUser = ({ id, name }: User) => browser.write(`user.${id}`, name);
+
+/** The name to show for the other user of a direct room. */
+const nameOfUser = ({ id, name }: User): string => (name === id ? text(browser.read(`user.${id}`)) : name) ?? id;
 
 /** The chat of one person in this tab. */
 export class Session {
@@ -77,11 +83,11 @@ export class Session {
     return record;
   }
 
-  /** The name of a room to show. */
-  nameOf(entry: Pick<RoomSummary, "room" | "title" | "with">): string {
-    const room = this.find(entry.room);
-    const name = room === undefined ? entry.room : this.record(room).name;
-    return name === entry.room ? ((entry.with && nameOfUser(entry.with)) ?? entry.title ?? name) : name;
+  /** The name of a room to show: of the other user, or the title. */
+  nameOf(name: string): string {
+    const state = this.find(name)?.state;
+    const { with: user, title } = (state?.cursor === undefined ? this.directory.find(name) : state) ?? {};
+    return (user && nameOfUser(user)) ?? title ?? name;
   }
 
   /** Opens the direct room of this user and another one. */
@@ -131,8 +137,11 @@ export class Session {
   #leave(name: string): void {
     const room = this.find(name);
     if (room === undefined || !this.#joined.includes(name)) return;
-    const { cursor, unread, mentions } = room.state;
-    if (cursor !== undefined) this.directory.update({ room: name, seq: cursor.seq, unread, mentions });
+    const { cursor, unread, mentions, title, with: user } = room.state;
+    if (cursor !== undefined) {
+      const known = { ...(title !== undefined && { title }), ...(user && { with: user }) };
+      this.directory.update({ room: name, seq: cursor.seq, unread, mentions, ...known });
+    }
     this.#joined = this.#joined.filter((other) => other !== name);
     room.leave();
   }

@@ -72,7 +72,7 @@ const en = {
   rooms: "Rooms",
   directMessages: "Direct messages",
   addRoom: "Join a room",
-  roomName: "Name of the room",
+  roomName: "Room name",
   roomTitle: "Title",
   roomHint: "Letters and digits of any script, “-” and “_”.",
   join: "Join",

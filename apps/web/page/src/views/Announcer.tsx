@@ -17,12 +17,11 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
   const [said, setSaid] = useState("");
 
   const sum = (rooms: typeof list) => rooms.reduce((all, entry) => all + session.unread(entry).unread, 0);
-  const entry = list.find(({ room }) => room === current) ?? { room: current };
   const showCount = () => {
     const count = sum(list);
     // On a phone, the list is not in view.
     document.body.classList.toggle("has-unread", sum(list.filter(({ room }) => room !== current)) > 0);
-    document.title = `${count === 0 ? "" : `(${count > 99 ? "99+" : count}) `}${session.nameOf(entry)} · ${t.appName}`;
+    document.title = `${count === 0 ? "" : `(${count > 99 ? "99+" : count}) `}${session.nameOf(current)} · ${t.appName}`;
   };
   const latest = useRef(showCount);
   latest.current = showCount;
@@ -43,14 +42,14 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           const isFree = may?.includes("send") === false && state.may?.includes("send") === true;
           ({ may, role: known } = state);
           // After a new role, that is what the user wants to know.
-          if (isFree && (newRole === "" || notice.state !== newRole)) notice.set(t.mayWriteAgain(session.nameOf({ room: name })));
+          if (isFree && (newRole === "" || notice.state !== newRole)) notice.set(t.mayWriteAgain(session.nameOf(name)));
         }),
         room.on("role", ({ seq, user, role, restricted }) => {
           if (user.id !== session.me || seq <= replayed) return;
           // The end of a restriction is announced when the rights are here.
           if (restricted === undefined && role === known) return;
           const until = restricted?.until;
-          const said = t.standing(session.nameOf({ room: name }), role, restricted?.what, until === undefined ? undefined : moment(until));
+          const said = t.standing(session.nameOf(name), role, restricted?.what, until === undefined ? undefined : moment(until));
           newRole = restricted === undefined ? said : "";
           notice.set(said);
         }),
@@ -58,7 +57,7 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
           if (seq <= replayed || user.id === session.me || deleted !== undefined) return;
           const text = body?.text ?? t.unknownBody;
           if (name === current) setSaid(t.said(user.name, text));
-          if (document.visibilityState === "hidden") notify(name, session.nameOf({ room: name }), user.name, text);
+          if (document.visibilityState === "hidden") notify(name, session.nameOf(name), user.name, text);
         }),
       ];
     });
@@ -68,7 +67,7 @@ export function Announcer({ current }: { readonly current: string }): JSX.Elemen
         if (unread === 0) return;
         // A direct message is for this user alone.
         if (user !== undefined) setSaid(t.said(user.name, t.unread(unread)));
-        if (document.visibilityState === "hidden") notify(room, user?.name ?? room, t.appName, t.unread(unread));
+        if (document.visibilityState === "hidden") notify(room, session.nameOf(room), t.appName, t.unread(unread));
       }),
     );
     return () => {

@@ -34,8 +34,10 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   const chat = useSource(session.chat);
   const shown = useSource(panel);
   const record = session.record(room);
-  const { acts, title, restricted, seen, with: other } = useSource(record.state);
-  const { name } = record;
+  const { acts, seen } = useSource(record.state);
+  // The list may have the name before the room is here.
+  useSource(session.directory.list);
+  const name = session.nameOf(room.name);
   const target = useSource(place)?.seq;
   const list = useRef<ListHandle>(null);
   const [mode, setMode] = useState<Mode>();
@@ -84,10 +86,10 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
         <header class="bar">
           <IconButton icon="menu" label={t.openRooms} class="menu-button" onClick={onMenu} />
           <div class="bar-title">
-            <h1 class={other === undefined ? "clip" : "clip person"} dir="auto">
+            <h1 class={isDirect(room.name) ? "clip person" : "clip"} dir="auto">
               {name}
             </h1>
-            {title !== undefined && <bdi class="clip muted">{room.name}</bdi>}
+            {state.title !== undefined && <bdi class="clip muted">{room.name}</bdi>}
           </div>
           <button
             type="button"
@@ -164,7 +166,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             onLeaveUp={() => list.current?.focusLast()}
           />
         ) : (
-          <NoWriting room={room} restricted={restricted} t={t} />
+          <NoWriting room={room} restricted={state.restricted} t={t} />
         )}
       </main>
       {shown === "people" && <PeoplePanel room={room} state={state} me={chat.user?.id ?? ""} writeTo={writeTo} />}

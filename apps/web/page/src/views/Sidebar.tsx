@@ -2,7 +2,6 @@ import { type Room, type RoomSummary, roomName } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { reason } from "../model/notice.ts";
-import { type RecordState, rememberTitle } from "../model/record.ts";
 import { Cell } from "../model/store.ts";
 import { isDirect, link, visit } from "../model/place.ts";
 import { useSession, useTexts } from "../ui/context.ts";
@@ -82,10 +81,9 @@ function RoomItem({ entry, isCurrent, canRemove }: ItemProps): JSX.Element {
   const session = useSession();
   const room: Room | undefined = session.find(entry.room);
   useSource<unknown>(room ?? NOWHERE);
-  const record = useSource<RecordState | undefined>(room === undefined ? NOWHERE : session.record(room).state);
   const { unread, mentions } = session.unread(entry);
-  const name = session.nameOf(entry);
-  const user = record?.with ?? entry.with;
+  const name = session.nameOf(entry.room);
+  const user = room?.state.with ?? entry.with;
   const remove = () => {
     const next = session.directory.list.state.find((other) => other !== entry);
     if (next === undefined) return;
@@ -149,7 +147,6 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
           ...(receipts && { receipts }),
           ...(called !== "" && { title: called }),
         });
-        rememberTitle(room, called);
       }
       visit(room);
       onDone();
@@ -175,6 +172,9 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
       <button type="submit" class="button primary">
         {hasRules ? t.create : t.join}
       </button>
+      <p id="room-hint" class="hint">
+        {t.roomHint}
+      </p>
       {/* A guest cannot own a room. */}
       {!isGuest && (
         <label class="check">
@@ -209,9 +209,6 @@ function AddRoom({ onDone }: { readonly onDone: () => void }): JSX.Element {
           </label>
         </>
       )}
-      <p id="room-hint" class="hint">
-        {t.roomHint}
-      </p>
       <p class="bad" role="status">
         {problem}
       </p>
