@@ -1,0 +1,87 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use chat_core::{ChangeError, Limits, Range, Store};
+use chat_jetstream::ConnectOptions;
+use futures_util::future::join_all;
+
+use crate::servers::{NO_ERASURE, Servers};
+use crate::support::{Opened, delete, edit, eventually, node, react, text};
+
+const SECRETS: [&str; 2] = ["sesame-open-1", "sesame-open-2"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_erases_all_texts_of_the_message_from_the_files_and_no_other() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let (store, other) = (node(&servers, |_| {}).await, node(&servers, |_| {}).await);
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    let elsewhere = Opened::open(&other, "lobby", &limits).await;
+    // They share records.
+    let texts = ["before", SECRETS[0], "after"];
+    join_all(texts.iter().map(|text| lobby.append(text, Some(text)))).await;
+    let said = lobby.texts().await;
+    let target = said.iter().find(|(_, text)| text == SECRETS[0]).expect("the message").0;
+    assert_eq!(lobby.change("ann", target, edit(SECRETS[1])).await.expect("an edit").seq, Some(4));
+    assert_eq!(lobby.change("bob", target, react()).await.expect("a reaction").seq, Some(5));
+    for secret in SECRETS {
+        assert!(finds(servers.home(0), secret), "{secret} is in the files before the deletion");
+    }
+    assert_eq!(lobby.change("zoe", target, delete()).await.expect("a deletion").seq, Some(6));
+    for secret in SECRETS {
+        assert!(!finds(servers.home(0), secret), "{secret} is in no file after the deletion");
+    }
+    assert!(finds(servers.home(0), "before") && finds(servers.home(0), "after"));
+    for room in [&lobby, &elsewhere] {
+        room.hears_of_erased(&[target, 4, 5]).await;
+        let events = room.events().await;
+        assert_eq!(events[&target]["deleted"]["by"]["id"], "zoe");
+        let kept: Vec<_> = events.values().filter_map(|event| event["body"]["text"].as_str()).collect();
+        assert_eq!(kept, ["before", "after"]);
+    }
+    let repeated = elsewhere.append(SECRETS[0], Some(SECRETS[0])).await.expect("a receipt");
+    assert!(repeated.duplicate && repeated.seq == target, "{repeated:?}");
+}
+
+/// The node that deletes may not remove messages of the stream, so that it is interrupted at that place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_completes_a_deletion_that_was_interrupted() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let interrupted = node(&servers, |options| {
+        options.connect =
+            ConnectOptions::with_user_and_password(NO_ERASURE.to_owned(), NO_ERASURE.to_owned());
+    })
+    .await;
+    let lobby = Opened::open(&interrupted, "lobby", &limits).await;
+    for text in ["before", SECRETS[0], "after"] {
+        lobby.say(text).await;
+    }
+    let deleted = lobby.change("zoe", 2, delete()).await;
+    assert!(matches!(deleted, Err(ChangeError::Unavailable(_))), "{deleted:?}");
+    assert!(finds(servers.home(0), SECRETS[0]), "the text is there");
+    let events = lobby.events().await;
+    assert!(events[&2]["body"].is_null() && events[&2]["deleted"]["by"]["id"] == "zoe", "{:?}", events[&2]);
+    interrupted.close().await.expect("a store that can be closed");
+    let lobby = Opened::open(&node(&servers, |_| {}).await, "lobby", &limits).await;
+    eventually("the text is erased", || async { !finds(servers.home(0), SECRETS[0]) }).await;
+    let repeated = lobby.change("zoe", 2, delete()).await.expect("a receipt");
+    assert_eq!((repeated.seq, repeated.duplicate), (Some(4), true));
+    let page = lobby.room.read(Range::before(2, 9)).await.expect("a page");
+    assert_eq!(page.messages.iter().map(|stored| text(&stored.frame)).collect::<Vec<_>>(), ["before"]);
+}
+
+/// Returns true if a file below a directory has this text.
+fn finds(directory: &Path, text: &str) -> bool {
+    let files = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    files.into_iter().any(|path| {
+        if path.is_dir() {
+            return finds(&path, text);
+        }
+        // A file may be removed meanwhile.
+        fs::read(&path).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+    })
+}
