@@ -6,8 +6,9 @@ use chat_core::{Limits, Range};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::servers::{Servers, request};
-use crate::support::{Opened, delete, eventually, node, react};
+use crate::erasure::finds;
+use crate::servers::{ALONE, Servers, request};
+use crate::support::{Opened, delete, eventually, node, node_of, react};
 
 /// Messages that are sent at once, so that they share records.
 const MESSAGES: u64 = 40;
@@ -15,13 +16,14 @@ const MESSAGES: u64 = 40;
 /// Users of each node who react to the first message.
 const USERS: usize = 30;
 
-/// Each node deletes every second message, while the users of both react to the first one.
+/// Each node deletes every second message, while the users of both react to the first one. The nodes do not see each
+/// other, so that both write to the room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_on_two_nodes_at_once_lose_nothing() {
     let servers = Servers::start(1);
     servers.ready().await;
     let limits = Arc::new(Limits::default());
-    let stores = [node(&servers, |_| {}).await, node(&servers, |_| {}).await];
+    let stores = [node(&servers, |_| {}).await, node_of(&servers, ALONE).await];
     let mut rooms = Vec::new();
     for store in &stores {
         rooms.push(Opened::open(store, "lobby", &limits).await);
@@ -66,6 +68,11 @@ async fn changes_on_two_nodes_at_once_lose_nothing() {
     }
     for room in &rooms {
         room.hears(head).await;
+    }
+    let erased = before.iter().filter(|(seq, _)| is_deleted(seq));
+    for (_, event) in erased {
+        let text = event["body"]["text"].as_str().expect("a text");
+        assert!(!finds(servers.home(0), text), "{text} is in a file");
     }
 }
 

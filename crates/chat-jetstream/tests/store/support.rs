@@ -6,7 +6,7 @@ use chat_core::{
     AppendError, AppendReceipt, Change, ChangeError, ChangeReceipt, Commit, CommitSink, Limits, NewChange,
     NewMessage, Range, RawValue, Role, Room, Store, User,
 };
-use chat_jetstream::{JetStreamStore, Options};
+use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -36,6 +36,12 @@ struct Heard {
 pub(crate) async fn node(servers: &Servers, change: impl FnOnce(&mut Options)) -> JetStreamStore {
     let options = Options::default().with(|options| options.replicas = 1).with(change);
     JetStreamStore::open(&servers.addresses(), options).await.expect("a store")
+}
+
+/// Opens a node as this user, whose name is the password too.
+pub(crate) async fn node_of(servers: &Servers, user: &str) -> JetStreamStore {
+    let connect = ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned());
+    node(servers, |options| options.connect = connect).await
 }
 
 impl Opened {
