@@ -17,6 +17,9 @@ const EPOCH: &str = "chat-epoch";
 /// The key of the metadata with the version of the format, and that version.
 const FORMAT: (&str, &str) = ("chat-format", "2");
 
+/// The setting of a stream that takes several messages together or none of them.
+const ATOMIC: &str = "allow_atomic";
+
 /// A life of the stream: the time in which no place is given out twice.
 ///
 /// The random number of the stream is part of each subject. So a record that was meant for a stream which is lost is
@@ -57,8 +60,11 @@ impl Life {
             highest: AtomicU64::new(info.state.last_seq),
             is_lost: AtomicBool::new(false),
         };
-        let is_known =
-            value(FORMAT.0)? == FORMAT.1 && life.subjects().iter().all(|own| subjects.contains(own));
+        // A server that does not know the setting drops it, and stores the parts of a batch one by one.
+        let is_atomic = info.config.others.get(ATOMIC).is_some_and(|on| *on == true);
+        let is_known = is_atomic
+            && value(FORMAT.0)? == FORMAT.1
+            && life.subjects().iter().all(|own| subjects.contains(own));
         is_known.then_some(life)
     }
 
@@ -174,7 +180,7 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
         "discard": "old",
         "max_msgs_per_subject": -1,
         "allow_direct": true,
-        "allow_atomic": true,
+        ATOMIC: true,
         "republish": { "src": subject(">"), "dest": subject("e.>") },
     });
     let metadata = [(LIFE, life.clone()), (EPOCH, random()), (FORMAT.0, FORMAT.1.to_owned())]

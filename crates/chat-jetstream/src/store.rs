@@ -61,6 +61,10 @@ impl JetStreamStore {
         }
         let connected = Connection::open(servers, options.connect.clone()).await;
         let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
+        let version = client.server_info().version;
+        if !has_batches(&version) {
+            return Err(OpenError::OldServer(version));
+        }
         let link = Link { client, stream: options.stream.clone() };
         let info = find_or_create(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
@@ -77,6 +81,12 @@ impl JetStreamStore {
     pub fn unreadable(&self) -> u64 {
         self.0.node.unreadable_count()
     }
+}
+
+/// Returns true for the version of a server that can store several messages together.
+fn has_batches(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(2), Some(12))
 }
 
 impl Inner {
@@ -182,5 +192,16 @@ impl Room for Opening {
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let _call = self.store.call().await?;
         self.room.find_messages(&search).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_batches;
+
+    #[test]
+    fn servers_from_2_12_on_have_batches() {
+        assert!(["2.12.0", "2.15.1", "2.12.0-RC.1", "3.0.0"].iter().all(|version| has_batches(version)));
+        assert!(!["2.11.9", "2.2.12", "1.14.0", "", "2"].iter().any(|version| has_batches(version)));
     }
 }

@@ -77,7 +77,7 @@ impl Node {
             return Ok(());
         }
         if last - heard > MAX_READ {
-            self.for_each_room(|room| async move { room.look().await.map(drop) }).await?;
+            self.for_each_room(|room| async move { room.look_again().await }).await?;
             life.catch_up(last);
             return Ok(());
         }

@@ -1,14 +1,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chat_core::{Commit, StoredMessage, Unavailable};
+use chat_core::{ChangeKind, Commit, StoredMessage, Unavailable};
 use tokio::time::Instant;
 
 use crate::life::{Life, Subject};
 use crate::record::{Content, Entry, MessageState, Record, Unreadable};
 
 use super::read::{MAX_LAG, wait_for_replica};
-use super::{SharedRoom, Tail};
+use super::{SharedRoom, Tail, View};
 
 /// The states that are read in one request.
 const BATCH: usize = 128;
@@ -105,6 +105,25 @@ impl SharedRoom {
             };
             self.sinks.report(Commit::Entry { epoch: &epoch, stored: &stored });
         }
+    }
+
+    /// Asks the leader for the end of the log, and reports the newest erasures, of which this node may not have heard.
+    pub(crate) async fn look_again(&self) -> Result<(), Unavailable> {
+        let View { life, tail } = self.look().await?;
+        if !tail.has_changes() {
+            return Ok(());
+        }
+        let changes = self.recent_changes(&life, &tail).await?;
+        let deleted =
+            changes.iter().filter(|change| change.kind == ChangeKind::Deleted).map(|change| change.target);
+        let found = self.states(&life, deleted, tail.place).await?;
+        for (seq, (_, state)) in found.states {
+            if let Some(state) = state {
+                let entries = state.erased(&self.name, seq);
+                self.sinks.report(Commit::Erased { epoch: &life.epoch(&self.name), entries: &entries });
+            }
+        }
+        Ok(())
     }
 
     /// Reports the entries of a record whose states this node has not heard of.

@@ -53,10 +53,9 @@ impl SharedRoom {
                 loaded.recent = self.recent_changes(life, tail).await?;
             }
         }
+        targets.retain(|seq| !loaded.targets.contains_key(seq));
         for seq in targets {
-            if !loaded.targets.contains_key(&seq) {
-                loaded.targets.insert(seq, self.load_unchanged(life, seq).await?);
-            }
+            loaded.targets.insert(seq, self.load_unchanged(life, seq).await?);
         }
         Ok(loaded)
     }
@@ -76,7 +75,11 @@ impl SharedRoom {
     }
 
     /// Returns the changes among the newest entries, which the members of the room may have in memory.
-    async fn recent_changes(&self, life: &Arc<Life>, tail: &Tail) -> Result<Vec<ChangeEntry>, Unavailable> {
+    pub(super) async fn recent_changes(
+        &self,
+        life: &Arc<Life>,
+        tail: &Tail,
+    ) -> Result<Vec<ChangeEntry>, Unavailable> {
         let held = self.limits.rooms.tail_events as u64;
         let from = (tail.head + 1).saturating_sub(held).max(tail.first());
         let (limit, max_bytes) = (usize::MAX, usize::MAX);

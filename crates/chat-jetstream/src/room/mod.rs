@@ -2,6 +2,7 @@
 
 mod erase;
 mod fold;
+mod job;
 mod load;
 mod places;
 mod read;
@@ -25,9 +26,10 @@ use crate::life::{Life, token};
 use crate::node::Node;
 use crate::record::Record;
 
+use self::job::Job;
 use self::sinks::Sinks;
 use self::state::{Noted, RoomState, Tail};
-use self::writer::{Job, Writer};
+use self::writer::Writer;
 
 pub(crate) use self::fold::States;
 pub(crate) use self::work::{Receipt, Work, as_append};

@@ -132,4 +132,26 @@ impl SharedRoom {
         }
         Ok(None)
     }
+
+    /// Returns the copies of records right before the first record that is not before a time, newest first, as far as
+    /// they are not before it either. The time at which a copy was stored says nothing.
+    pub(super) async fn copies_from(&self, life: &Arc<Life>, time: u64) -> Result<Vec<Record>, Unavailable> {
+        let subject = life.subject(&self.token);
+        let batch = self.node.link.batch(&subject, From::Time(time), 1).await?;
+        let Some(first) = batch.messages.into_iter().next() else {
+            return Err(Unavailable::new("the server that answers is behind the leader of the stream"));
+        };
+        let Ok(first) = self.record(&subject, first.place, first.payload).await? else {
+            return Ok(Vec::new());
+        };
+        let (mut copies, mut begin) = (Vec::new(), first.first());
+        while begin > 1
+            && let Some(copy) = self.copy(life, begin - 1).await?
+            && copy.at() >= time
+        {
+            begin = copy.first();
+            copies.push(copy);
+        }
+        Ok(copies)
+    }
 }

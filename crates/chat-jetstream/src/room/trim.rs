@@ -60,6 +60,10 @@ impl SharedRoom {
                 }
             };
             for stored in stored {
+                let copy = Record::decode(stored.place, stored.payload).ok();
+                if copy.is_some_and(|copy| copy.last() >= end) {
+                    continue;
+                }
                 self.node.link.purge(&stored.subject, stored.place + 1).await?;
             }
         }

@@ -3,16 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Change, ChangeError, Unavailable};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 
+use super::job::{Job, expire, refuse};
 use super::load::Loaded;
 use super::stage::{Answer, Applied, LogLimits, Staged, unix_millis};
-use super::{Receipt, SharedRoom, States, Tail, View, Work};
+use super::{SharedRoom, States, Tail, View, Work};
 
 /// The time after which a writer without an append ends, and forgets the keys of its room.
 const IDLE: Duration = Duration::from_secs(60);
@@ -25,14 +26,6 @@ const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// The positions by which the oldest one moves before the records below it are removed from the stream.
 const TRIM_STEP: u64 = 256;
-
-/// A message or a change that waits for the writer.
-pub(super) struct Job {
-    pub(super) work: Work,
-    /// The time until which it is tried to store it.
-    pub(super) until: Instant,
-    pub(super) answer: oneshot::Sender<Result<Receipt, ChangeError>>,
-}
 
 /// The task that appends to one room on this node. Writers of other nodes may append to it too: of two records for one
 /// place, the stream takes one.
@@ -264,9 +257,14 @@ impl Writer {
     /// Reads the keys of a room that are within the key window.
     async fn load_keys(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
         let (place, at) = (tail.place, tail.at);
+        let has_copies = tail.has_changes();
         let mut log = Applied::new(Arc::clone(&life), tail);
         let start = self.window_start();
         if place > 0 && at >= start {
+            if has_copies {
+                let copies = self.room.copies_from(&life, start).await?;
+                copies.iter().for_each(|record| log.learn_keys(Some(record)));
+            }
             let from = From::Time(start);
             self.room.each_record(&life, from, None, place, |record| log.learn_keys(record)).await?;
         }
@@ -296,22 +294,6 @@ impl Writer {
 /// Returns the answer of a log that has lost its end. A new epoch starts soon.
 fn lost() -> Unavailable {
     Unavailable::new("the log has lost its end")
-}
-
-/// Removes the messages for which nobody waits, and answers those whose time is over.
-fn expire(batch: Vec<Job>) -> Vec<Job> {
-    let now = Instant::now();
-    let waits = |job: &Job| !job.answer.is_closed();
-    let (waiting, expired): (Vec<_>, Vec<_>) =
-        batch.into_iter().filter(waits).partition(|job| job.until > now);
-    refuse(expired, &Unavailable::new("the stream did not store the message in time"));
-    waiting
-}
-
-fn refuse(batch: impl IntoIterator<Item = Job>, unavailable: &Unavailable) {
-    for job in batch {
-        let _gone = job.answer.send(Err(unavailable.clone().into()));
-    }
 }
 
 /// Waits before the next try, with a random part, so that writers of several nodes do not meet again.

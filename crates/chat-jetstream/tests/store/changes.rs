@@ -93,7 +93,7 @@ async fn the_states_of_messages_that_cannot_be_read_any_more_are_removed() {
     let subjects = || async {
         let query = json!({ "subjects_filter": "chat.*.*.*.*" });
         let info = request(&client, "STREAM.INFO.chat", &query).await.expect("a stream");
-        info["state"]["subjects"].as_object().map_or(0, |subjects| subjects.len())
+        info["state"]["subjects"].as_object().map_or(0, serde_json::Map::len)
     };
     assert_eq!(subjects().await, 11, "a state of each message, and a copy of a record");
     eventually("old states are removed", || async {
