@@ -141,8 +141,9 @@
 //! it, completes them. A crash between two steps therefore leaves a text in the files only until then.
 //!
 //! After the answer, the text is in no file of a stream of one copy. With several copies, the other servers overwrite
-//! it some moments later, and the log of the replication has it until the servers compact that log. They do this every
-//! two minutes or so, if something was stored. Nothing of this holds for backups, and for what the disk itself keeps.
+//! it some moments later, and the log of the replication has it until the servers compact that log: with nats-server
+//! 2.15, for about 3 minutes, if something is stored meanwhile. Nothing of this holds for backups, and for what the
+//! disk itself keeps.
 
 mod bus;
 mod error;

@@ -65,9 +65,15 @@ impl SharedRoom {
             }
             if is_altered {
                 record.copy = Some(0);
-                let last = copy.unwrap_or_default();
+                let (last, highest) = (copy.unwrap_or_default(), life.highest());
                 match self.node.link.append(&subject, last, record.encode(), &[]).await {
-                    Ok(_) => {}
+                    Ok(place) if place > highest => {}
+                    // The stream has lost its end, and other messages may be at the places that are known.
+                    Ok(_) => {
+                        life.lose();
+                        self.node.nudge();
+                        return Err(Unavailable::new("the log has lost its end"));
+                    }
                     Err(AppendRefused::Rejected(error)) => return Err(error.into()),
                     // Another node has replaced it, or the answer is lost.
                     Err(_) => {

@@ -41,11 +41,25 @@ async fn a_deletion_erases_all_texts_of_the_message_from_the_files_and_no_other(
         let kept: Vec<_> = kept.map(|(seq, event)| (*seq, body(event))).collect();
         assert_eq!(kept, said.iter().filter(|(seq, _)| *seq != target).cloned().collect::<Vec<_>>());
     }
-    // A node that reads the keys from the stream.
-    let elsewhere = Opened::open(&node_of(&servers, ALONE).await, "lobby", &limits).await;
-    for text in texts {
-        let repeated = elsewhere.append(text, Some(text)).await.expect("a receipt");
-        assert!(repeated.duplicate && seq_of(&said, text) == repeated.seq, "{text}: {repeated:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_knows_nothing_knows_the_keys_of_deleted_messages() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let lobby = Opened::open(&node(&servers, |_| {}).await, "lobby", &limits).await;
+    for (key, seq) in [("a", 1), ("b", 2), ("c", 3)] {
+        assert_eq!(lobby.append("hi", Some(key)).await.expect("a receipt").seq, seq);
+    }
+    // The copies of the first records are all that is left of them.
+    for seq in [1, 2] {
+        lobby.change("zoe", seq, delete()).await.expect("a deletion");
+    }
+    let lobby = Opened::open(&node_of(&servers, ALONE).await, "lobby", &limits).await;
+    for (key, seq) in [("a", 1), ("b", 2), ("c", 3)] {
+        let repeated = lobby.append("hi", Some(key)).await.expect("a receipt");
+        assert_eq!((repeated.seq, repeated.duplicate), (seq, true));
     }
 }
 
