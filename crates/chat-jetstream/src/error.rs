@@ -24,6 +24,9 @@ pub enum OpenError {
         /// The answer of the servers.
         cause: String,
     },
+    /// The server is too old: it cannot store several messages together.
+    #[error("the server has the version {0}, which is older than 2.12; update all servers")]
+    OldServer(String),
     /// A stream of this name exists, but it is not one of this version of the chat.
     #[error(
         "the stream {0} is not a stream of this version of the chat; choose another name, or remove the stream"

@@ -30,6 +30,7 @@
 //! - **When the server that leads the stream fails, no message can be sent for about 10 s**, until the others have
 //!   elected another leader. The server decides about that time. Members stay connected, and sends are answered with
 //!   `unavailable`; a repeat with the same key is safe. Nothing that was acknowledged is lost.
+//! - An edit, a deletion, a reaction or a pin and the new form of its message are stored together or not at all.
 //! - Each record has a checksum, and names the record before it. A record that one copy lacks or has damaged is read
 //!   from the leader. If the leader has it damaged too, it is not returned, and [`JetStreamStore::unreadable`] counts
 //!   it; new keys are answered with `unavailable` for the key window. A room whose newest record is damaged is
@@ -46,22 +47,40 @@
 //!   10,000 users), the other servers do not learn of those users.
 //! - A message without a key that is stored at the moment at which the stream loses its end can be stored again in the
 //!   new epoch.
+//! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
+//!   earlier form of the message.
+//! - An older copy of the stream that is restored has the texts that were deleted later.
 //!
 //! # Limits of this version
 //!
-//! The store keeps only messages: no edits, deletions, purges, reactions, pins, threads, rules of rooms, markers and
-//! followed rooms. A search looks at the messages of a room one by one, at 20,000 at most.
+//! The store keeps messages and their changes: no purges, threads, rules of rooms, markers and followed rooms. A search
+//! looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because each
+//! change stores all of them again, and a room has at most 200 pinned messages. A page of messages reads all entries
+//! between them, also if there are many changes.
 //!
 //! # Records
 //!
-//! The messages that one server appends to a room at the same time are one **record**: 1 to 256 messages, about 64 KiB
-//! at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room a record has
-//! dozens of messages, which then share one sync of the disk and one round of the servers. Each message is stored as
-//! the frame that is delivered, with its time and the hashes of its key.
+//! The entries that one server appends to a room at the same time are one **record**: 1 to 256 messages and changes,
+//! about 64 KiB at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room
+//! a record has dozens of entries, which then share one sync of the disk and one round of the servers. Each message is
+//! stored as the frame that is delivered, with its time and the hashes of its key. A record also has what a join needs:
+//! the oldest position, the number of messages so far, and the pinned ones.
 //!
 //! A room has a subject, `<stream>.<life>.m.<hash of the name>`. No text of a user is in a subject. The **life** is a
 //! random number of the stream, so that a record which was meant for a stream that is lost is not stored in its
 //! successor.
+//!
+//! # Changes
+//!
+//! A change is an entry without texts: who did what to which message. The present form of a message that was changed is
+//! its **state**, a message of the stream with a subject of its own, `<stream>.<life>.s.<hash of the name>.<seq>`. A
+//! record and the states of the messages that it changes are one atomic batch of the stream, so that both are visible
+//! together. A server therefore keeps no form of a message in memory: before a change, it reads the last state of the
+//! message, and the change is decided exactly, because the record is stored only at the end of the log that it has
+//! read. A page reads the last states of its messages in one request for 128 of them, from a copy of the stream that is
+//! not behind the end that the server knows. A room without changes needs no such request.
+//!
+//! All reactions to one message in one record are one entry. A state that was replaced is removed.
 //!
 //! # Appends
 //!
@@ -76,7 +95,8 @@
 //!
 //! # Reports
 //!
-//! The stream republishes what it has stored, and each server hears of all of it, in one subscription. Each message has
+//! The stream republishes what it has stored, and each server hears of all of it, in one subscription: of the states
+//! first, and then of the record, so that it can make the events of the changes without a request. Each message has
 //! its place, so a server notices a missing one by the next. Every 2 s, and after a reconnect, it asks the leader for
 //! the last place, and reads what it has missed.
 //!
@@ -93,8 +113,9 @@
 //!
 //! # Retention
 //!
-//! Each record names the oldest position that can be read, so that all servers agree on it. Records below it are
-//! removed from the stream when their keys are old.
+//! Each record names the oldest position that can be read, so that all servers agree on it. Records below it, and the
+//! states of their messages, are removed from the stream when the keys are old. A room keeps at least its newest
+//! messages, and at most 5 entries for each.
 //!
 //! # Epochs
 //!
@@ -107,11 +128,22 @@
 //!
 //! # Erasure
 //!
-//! The store has no deletions yet, because a deletion must erase the text of one message, and a record may have 256.
-//! The design for it: a record is stored again without that text, under a subject of its own that names its first
-//! position; then the deletion is appended; then the first record is removed with an overwrite
-//! (`STREAM.MSG.DELETE`). A reader that meets the hole reads the record that replaces it. So the order of the log
-//! stays, and a crash between two steps leaves a state from which any server can continue.
+//! From its entry on, no server returns the text of a deleted message. The text is in the record of the message, which
+//! may have 255 others, and in earlier states. So the server that has stored the deletion
+//!
+//! 1. stores the record again without the texts of its deleted messages, under the subject
+//!    `<stream>.<life>.r.<hash of the name>.<first position>`, if nobody has done so meanwhile,
+//! 2. removes the record with an overwrite (`STREAM.MSG.DELETE`), and
+//! 3. removes all states of the message but the last one in the same way.
+//!
+//! Then it answers. A reader that meets the hole reads the copy that replaces the record, so the order of the log
+//! stays. Each record names the deletions that may not be complete. A server that opens the room, or begins to write to
+//! it, completes them. A crash between two steps therefore leaves a text in the files only until then.
+//!
+//! After the answer, the text is in no file of a stream of one copy. With several copies, the other servers overwrite
+//! it some moments later, and the log of the replication has it until the servers compact that log: with nats-server
+//! 2.15, for about 3 minutes, if something is stored meanwhile. Nothing of this holds for backups, and for what the
+//! disk itself keeps.
 
 mod bus;
 mod error;

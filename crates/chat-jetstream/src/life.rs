@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use chat_core::RoomName;
@@ -14,7 +15,10 @@ const LIFE: &str = "chat-life";
 const EPOCH: &str = "chat-epoch";
 
 /// The key of the metadata with the version of the format, and that version.
-const FORMAT: (&str, &str) = ("chat-format", "1");
+const FORMAT: (&str, &str) = ("chat-format", "2");
+
+/// The setting of a stream that takes several messages together or none of them.
+const ATOMIC: &str = "allow_atomic";
 
 /// A life of the stream: the time in which no place is given out twice.
 ///
@@ -32,6 +36,17 @@ pub(crate) struct Life {
     is_lost: AtomicBool,
 }
 
+/// The subject of a message of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject<'a> {
+    /// A record of a room.
+    Record { room: &'a str },
+    /// The state of a message of a room.
+    State { room: &'a str, seq: u64 },
+    /// A message that no room hears of.
+    Other,
+}
+
 impl Life {
     /// Returns the life that a stream has now, or `None` if it is not a stream of this crate.
     pub(crate) fn of(info: &StreamInfo) -> Option<Self> {
@@ -45,8 +60,11 @@ impl Life {
             highest: AtomicU64::new(info.state.last_seq),
             is_lost: AtomicBool::new(false),
         };
-        let is_known =
-            value(FORMAT.0)? == FORMAT.1 && life.subjects().iter().all(|own| subjects.contains(own));
+        // A server that does not know the setting drops it, and stores the parts of a batch one by one.
+        let is_atomic = info.config.others.get(ATOMIC).is_some_and(|on| *on == true);
+        let is_known = is_atomic
+            && value(FORMAT.0)? == FORMAT.1
+            && life.subjects().iter().all(|own| subjects.contains(own));
         is_known.then_some(life)
     }
 
@@ -57,30 +75,49 @@ impl Life {
         Self { stream, life, epoch, heard, highest, is_lost }
     }
 
-    fn subjects(&self) -> [String; 2] {
-        [self.subject("*"), self.probe()]
+    fn subjects(&self) -> [String; 4] {
+        [self.subject("*"), self.state_subject("*", "*"), self.copy_subject("*", "*"), self.probe()]
     }
 
     /// Returns the subject of a room's records. A room's token is a hash: no text of a user is in a subject.
     pub(crate) fn subject(&self, token: &str) -> String {
-        format!("{}.{}.m.{token}", self.stream, self.life)
+        self.of_life(&format!("m.{token}"))
     }
 
-    /// Returns the token of the room of a record, if the subject is of this life. It may be that of a stored record or
-    /// of its copy for the nodes.
-    pub(crate) fn token<'a>(&self, subject: &'a str) -> Option<&'a str> {
+    /// Returns the subject of the states of a message.
+    pub(crate) fn state_subject(&self, token: &str, seq: impl Display) -> String {
+        self.of_life(&format!("s.{token}.{seq}"))
+    }
+
+    /// Returns the subject of the copies of a record. `first` is its first position.
+    pub(crate) fn copy_subject(&self, token: &str, first: impl Display) -> String {
+        self.of_life(&format!("r.{token}.{first}"))
+    }
+
+    /// Reads the subject of a message of this life. It may be that of a stored message or of its copy for the nodes.
+    pub(crate) fn read<'a>(&self, subject: &'a str) -> Option<Subject<'a>> {
         let rest = subject.strip_prefix(&*self.stream)?.strip_prefix('.')?.strip_prefix(&*self.life)?;
-        rest.strip_prefix(".m.").or_else(|| rest.strip_prefix(".e."))
+        let rest = rest.strip_prefix('.')?;
+        let mut tokens = rest.strip_prefix("e.").unwrap_or(rest).split('.');
+        Some(match (tokens.next()?, tokens.next(), tokens.next()) {
+            ("m", Some(room), None) => Subject::Record { room },
+            ("s", Some(room), Some(seq)) => Subject::State { room, seq: seq.parse().ok()? },
+            _ => Subject::Other,
+        })
     }
 
     /// Returns the subject of the messages that only show that the stream can store.
     pub(crate) fn probe(&self) -> String {
-        format!("{}.{}.p", self.stream, self.life)
+        self.of_life("p")
     }
 
     /// Returns the subject of all messages of this life.
     pub(crate) fn all(&self) -> String {
-        format!("{}.{}.>", self.stream, self.life)
+        self.of_life(">")
+    }
+
+    fn of_life(&self, rest: &str) -> String {
+        format!("{}.{}.{rest}", self.stream, self.life)
     }
 
     /// Returns the epoch of a room.
@@ -143,13 +180,14 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
         "discard": "old",
         "max_msgs_per_subject": -1,
         "allow_direct": true,
-        "republish": { "src": subject("m.*"), "dest": subject("e.{{wildcard(1)}}") },
+        ATOMIC: true,
+        "republish": { "src": subject(">"), "dest": subject("e.>") },
     });
     let metadata = [(LIFE, life.clone()), (EPOCH, random()), (FORMAT.0, FORMAT.1.to_owned())]
         .map(|(k, v)| (k.to_owned(), v));
     StreamConfig {
         name: stream.to_owned(),
-        subjects: vec![subject("m.*"), subject("p")],
+        subjects: ["m.*", "s.*.*", "r.*.*", "p"].map(subject).into(),
         metadata: BTreeMap::from(metadata),
         num_replicas: replicas,
         others: others.as_object().cloned().unwrap_or_else(Map::new),

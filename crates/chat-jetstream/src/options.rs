@@ -23,7 +23,8 @@ pub struct Options {
     pub replicas: usize,
     /// Name of this server of the chat. No other one may have it. Default `None`: a random name.
     pub node: Option<NodeId>,
-    /// Newest messages of a room that can be read. Default `None`: all.
+    /// Newest messages of a room that can be read, as long as there are at most 4 changes for each. A room with changes
+    /// may keep more. Default `None`: all.
     pub retain_messages: Option<u64>,
     /// Idempotency keys of one user in a room that are remembered. Default 10,000.
     pub max_keys_per_user: usize,

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, CommitSink, Health, Limits, LogBounds, NewMessage, Page, Range, Room,
-    RoomName, Search, SearchError, SearchPage, Store, Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, NewChange,
+    NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, Unavailable,
 };
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::life::{Life, is_token, random_number};
 use crate::link::Link;
 use crate::node::{Asked, Connection, Node, find_or_create};
-use crate::room::SharedRoom;
+use crate::room::{Receipt, SharedRoom, Work, as_append};
 use crate::{OpenError, Options};
 
 /// The time for the last words of a store that is closed.
@@ -61,6 +61,10 @@ impl JetStreamStore {
         }
         let connected = Connection::open(servers, options.connect.clone()).await;
         let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
+        let version = client.server_info().version;
+        if !has_batches(&version) {
+            return Err(OpenError::OldServer(version));
+        }
         let link = Link { client, stream: options.stream.clone() };
         let info = find_or_create(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
@@ -77,6 +81,12 @@ impl JetStreamStore {
     pub fn unreadable(&self) -> u64 {
         self.0.node.unreadable_count()
     }
+}
+
+/// Returns true for the version of a server that can store several messages together.
+fn has_batches(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(2), Some(12))
 }
 
 impl Inner {
@@ -104,6 +114,7 @@ impl Store for JetStreamStore {
         let room = self.0.node.room(room, limits);
         let sink = room.add_sink(sink);
         room.bounds().await?;
+        room.resume_erasure();
         Ok(Arc::new(Opening { store: Arc::clone(&self.0), room, _sink: sink }))
     }
 
@@ -141,18 +152,30 @@ struct Opening {
     _sink: Arc<CommitSink>,
 }
 
-#[async_trait]
-impl Room for Opening {
-    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+impl Opening {
+    /// Does this on the node that is asked for the room, or here.
+    async fn carry_out(&self, work: Work) -> Result<Receipt, ChangeError> {
         let _call = self.store.call().await?;
         let node = &self.store.node;
         if let Some(other) = node.peers.of_room(&self.room.token) {
-            let asked = Asked { room: self.room.name.clone(), message: &message };
+            let asked = Asked { room: self.room.name.clone(), work: &work };
             if let Some(answer) = node.ask(&other, &asked).await {
                 return answer;
             }
         }
-        self.room.append(message).await
+        self.room.carry_out(work).await
+    }
+}
+
+#[async_trait]
+impl Room for Opening {
+    async fn append(&self, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+        let done = self.carry_out(Work::Append(message)).await;
+        done.map(AppendReceipt::from).map_err(as_append)
+    }
+
+    async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
+        self.carry_out(Work::Change(change)).await.map(ChangeReceipt::from)
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
@@ -169,5 +192,16 @@ impl Room for Opening {
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let _call = self.store.call().await?;
         self.room.find_messages(&search).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_batches;
+
+    #[test]
+    fn servers_from_2_12_on_have_batches() {
+        assert!(["2.12.0", "2.15.1", "2.12.0-RC.1", "3.0.0"].iter().all(|version| has_batches(version)));
+        assert!(!["2.11.9", "2.2.12", "1.14.0", "", "2"].iter().any(|version| has_batches(version)));
     }
 }

@@ -28,7 +28,7 @@ const THREADS: usize = 8;
 /// The time for a node to notice that its connection is cut.
 const CUT_TIME: Duration = Duration::from_secs(5);
 
-const NO_CHANGES: &str = "the store keeps only messages";
+const NO_LINKS: &str = "the store keeps only messages and their changes";
 
 fn main() -> ExitCode {
     let (one, three) = (Servers::start(1), Servers::start(3));
@@ -48,9 +48,8 @@ fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Bac
     let server = servers.port(0);
     let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
     Backend::new(name, open)
-        .without(Capability::Changes, NO_CHANGES)
-        .without(Capability::Purges, NO_CHANGES)
-        .without(Capability::Threads, NO_CHANGES)
+        .without(Capability::Purges, NO_LINKS)
+        .without(Capability::Threads, NO_LINKS)
         .without(Capability::Rules, "the store keeps no rules of rooms")
         .without(Capability::Markers, "the store keeps no markers")
 }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::time::rfc3339;
@@ -24,6 +24,10 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<Stored>,
     /// True if the server has more.
     pub(crate) more: bool,
+    /// The last place that the server knows, if it has said so.
+    up_to: Option<u64>,
+    /// True if an answer was lost.
+    is_cut: bool,
 }
 
 /// A message of the stream.
@@ -44,6 +48,36 @@ impl Link {
             From::Place(place) => query["seq"] = place.max(1).into(),
             From::Time(at) => query["start_time"] = rfc3339(at).into(),
         }
+        self.messages(&query).await
+    }
+
+    /// Reads the last message of each of these subjects. Those without a message are left out. Any server that has a
+    /// copy of the stream up to the place `least` answers; `None` if the one that has answered is behind.
+    pub(crate) async fn last_of(
+        &self,
+        mut subjects: Vec<String>,
+        known: &str,
+        least: u64,
+    ) -> Result<Option<Vec<Stored>>, LinkError> {
+        let batch = self.messages(&json!({ "multi_last": subjects })).await?;
+        if batch.is_cut {
+            return Err(LinkError::TimedOut);
+        }
+        if let Some(up_to) = batch.up_to {
+            return Ok((up_to >= least).then_some(batch.messages));
+        }
+        // A server without any such message does not say up to which place it has the stream.
+        subjects.push(known.to_owned());
+        let batch = self.messages(&json!({ "multi_last": subjects })).await?;
+        if batch.is_cut {
+            return Err(LinkError::TimedOut);
+        }
+        let is_behind = batch.up_to.is_none_or(|up_to| up_to < least);
+        let messages = batch.messages.into_iter().filter(|stored| stored.subject != known);
+        Ok((!is_behind).then(|| messages.collect()))
+    }
+
+    async fn messages(&self, query: &Value) -> Result<Batch, LinkError> {
         let lost = |error: &dyn std::fmt::Display| LinkError::Disconnected(error.to_string());
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
@@ -59,6 +93,7 @@ impl Link {
             if before.is_some_and(|before| before != last) {
                 // An answer before this one is lost. The next batch begins there.
                 batch.more = !batch.messages.is_empty();
+                batch.is_cut = true;
                 return Ok(batch);
             }
             match answer.status.map(|status| status.as_u16()) {
@@ -67,6 +102,7 @@ impl Link {
                 Some(204) => {
                     batch.more =
                         number(answer.headers.as_ref(), "Nats-Num-Pending").is_some_and(|left| left > 0);
+                    batch.up_to = number(answer.headers.as_ref(), "Nats-UpTo-Sequence");
                     return Ok(batch);
                 }
                 // No such message.

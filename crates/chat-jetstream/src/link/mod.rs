@@ -13,6 +13,9 @@ use bytes::Bytes;
 use chat_core::Unavailable;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::life::random_number;
 
 pub(crate) use batch::From;
 pub(crate) use stream::{StreamConfig, StreamInfo};
@@ -36,6 +39,10 @@ mod code {
     pub(super) const NAME_IN_USE: u32 = 10_058;
     /// Another record was stored, or one is still on its way. Only the first form has a number.
     pub(super) const WRONG_SEQUENCE: [u32; 2] = [10_071, 10_164];
+    /// A part of a batch was lost, or too many batches are in progress.
+    pub(super) const NO_BATCH: [u32; 2] = [10_176, 10_210];
+    /// The messages that say that the message to delete is not there.
+    pub(super) const NOT_DELETED: [u32; 3] = [NO_MESSAGE, 10_043, 10_057];
 }
 
 /// A connection to the servers, and the name of the stream.
@@ -103,6 +110,12 @@ struct Acknowledged {
 }
 
 #[derive(Deserialize)]
+struct Removed {
+    #[serde(rename = "success")]
+    _success: bool,
+}
+
+#[derive(Deserialize)]
 struct Found {
     message: FoundMessage,
 }
@@ -121,10 +134,28 @@ impl Link {
     }
 
     /// Stores a record at the end of a room whose last record is at the place `last`. Returns the place of the record.
-    pub(crate) async fn append(&self, subject: &str, last: u64, record: Bytes) -> Result<u64, AppendRefused> {
+    /// The states are stored together with it, or not at all; a subject is in them once.
+    pub(crate) async fn append(
+        &self,
+        subject: &str,
+        last: u64,
+        record: Bytes,
+        states: &[(String, Bytes)],
+    ) -> Result<u64, AppendRefused> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Stream", self.stream.as_str());
         headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
+        if !states.is_empty() {
+            let batch = format!("{:016x}", random_number());
+            for (number, (subject, state)) in (1..).zip(states) {
+                let headers = batch_headers(&batch, number);
+                let sent = self.client.publish_with_headers(subject.clone(), headers, state.clone()).await;
+                sent.map_err(|_| AppendRefused::Unknown)?;
+            }
+            headers.insert("Nats-Batch-Id", &*batch);
+            headers.insert("Nats-Batch-Sequence", (states.len() + 1).to_string().as_str());
+            headers.insert("Nats-Batch-Commit", "1");
+        }
         let request = Request::new().headers(headers).payload(record).timeout(Some(APPEND_TIMEOUT));
         match self.request::<Acknowledged>(subject.to_owned(), request).await {
             Ok(acknowledged) => Ok(acknowledged.seq),
@@ -132,11 +163,33 @@ impl Link {
             Err(LinkError::Refused { code, .. }) if code::WRONG_SEQUENCE.contains(&code) => {
                 Err(AppendRefused::WrongSequence)
             }
+            Err(LinkError::Refused { code, .. }) if code::NO_BATCH.contains(&code) => {
+                Err(AppendRefused::Unknown)
+            }
             Err(error @ (LinkError::Refused { .. } | LinkError::TooLarge)) => {
                 Err(AppendRefused::Rejected(error))
             }
             Err(_) => Err(AppendRefused::Unknown),
         }
+    }
+
+    /// Removes a message of the stream, and overwrites its bytes. One that is not there is removed already.
+    pub(crate) async fn erase(&self, place: u64) -> Result<(), LinkError> {
+        let query = json!({ "seq": place });
+        match self.api::<Removed>(&format!("STREAM.MSG.DELETE.{}", self.stream), &query).await {
+            Ok(_) => Ok(()),
+            Err(error @ LinkError::Refused { code, .. }) if code::NOT_DELETED.contains(&code) => {
+                let is_there = self.message(&query).await?.is_some();
+                if is_there { Err(error) } else { Ok(()) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a message of the stream, as [`erase`](Self::erase) does, but waits for no answer.
+    pub(crate) async fn erase_later(&self, place: u64) {
+        let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", self.stream);
+        let _lost = self.client.publish(subject, json!({ "seq": place }).to_string().into()).await;
     }
 
     /// Stores a message without an expectation, and returns its place. An answer shows that a majority of the servers
@@ -148,7 +201,7 @@ impl Link {
 
     /// Returns the place and the bytes of the last record of a room, as the leader of the stream has it.
     pub(crate) async fn last(&self, subject: &str) -> Result<Option<(u64, Bytes)>, LinkError> {
-        self.message(&serde_json::json!({ "last_by_subj": subject })).await
+        self.message(&json!({ "last_by_subj": subject })).await
     }
 
     async fn message(&self, query: &serde_json::Value) -> Result<Option<(u64, Bytes)>, LinkError> {
@@ -164,7 +217,7 @@ impl Link {
 
     /// Returns the first message of a subject that is not before a place, as the leader of the stream has it.
     pub(crate) async fn next(&self, subject: &str, place: u64) -> Result<Option<(u64, Bytes)>, LinkError> {
-        self.message(&serde_json::json!({ "next_by_subj": subject, "seq": place.max(1) })).await
+        self.message(&json!({ "next_by_subj": subject, "seq": place.max(1) })).await
     }
 
     /// Sends a request of the JetStream API.
@@ -194,6 +247,13 @@ impl Link {
             Err(_) => Err(LinkError::Malformed),
         }
     }
+}
+
+fn batch_headers(batch: &str, number: usize) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Batch-Id", batch);
+    headers.insert("Nats-Batch-Sequence", number.to_string().as_str());
+    headers
 }
 
 /// Returns the largest payload that the server takes, with room for headers.

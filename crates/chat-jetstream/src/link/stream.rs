@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Link, LinkError, code};
+use super::{Link, LinkError, Removed, code};
 
 /// The settings of a stream. Settings that this crate does not know are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,12 +32,6 @@ pub(crate) struct StreamState {
     pub(crate) last_seq: u64,
 }
 
-#[derive(Deserialize)]
-struct Purged {
-    #[serde(rename = "success")]
-    _success: bool,
-}
-
 impl Link {
     /// Returns the stream, or `None` if it does not exist.
     pub(crate) async fn info(&self) -> Result<Option<StreamInfo>, LinkError> {
@@ -64,6 +58,6 @@ impl Link {
     /// Removes the messages of a subject that are before a place.
     pub(crate) async fn purge(&self, subject: &str, before: u64) -> Result<(), LinkError> {
         let query = json!({ "filter": subject, "seq": before });
-        self.api::<Purged>(&format!("STREAM.PURGE.{}", self.stream), &query).await.map(drop)
+        self.api::<Removed>(&format!("STREAM.PURGE.{}", self.stream), &query).await.map(drop)
     }
 }

@@ -1,40 +1,51 @@
 use async_nats::{Message, Request, RequestErrorKind};
-use chat_core::{AppendError, AppendReceipt, NewMessage, RoomName, Unavailable};
+use chat_core::{ChangeError, RoomName, Unavailable};
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
+use crate::room::{Receipt, Work};
 
-/// An append that one node asks another one for. The body of the message stays as it is, byte for byte.
+/// A message or a change that one node asks another one to store. The bodies stay as they are, byte for byte.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Asked<M = NewMessage> {
+pub(crate) struct Asked<W = Work> {
     pub(crate) room: RoomName,
-    pub(crate) message: M,
+    pub(crate) work: W,
 }
 
 /// The answer of the other node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Answer {
-    Stored { epoch: String, seq: u64, at: u64, duplicate: bool },
+    Done(Receipt),
     KeyConflict,
     Forbidden,
     Muted,
     NoMessage,
+    Gone,
+    TooLate,
+    Conflict,
+    TooManyReactions,
+    TooManyPins,
     Unsupported,
     OverQuota { cause: String },
     Unavailable { cause: String },
 }
 
-impl From<Result<AppendReceipt, AppendError>> for Answer {
-    fn from(result: Result<AppendReceipt, AppendError>) -> Self {
+impl From<Result<Receipt, ChangeError>> for Answer {
+    fn from(result: Result<Receipt, ChangeError>) -> Self {
         match result {
-            Ok(AppendReceipt { epoch, seq, at, duplicate, .. }) => Self::Stored { epoch, seq, at, duplicate },
-            Err(AppendError::KeyConflict) => Self::KeyConflict,
-            Err(AppendError::Forbidden) => Self::Forbidden,
-            Err(AppendError::Muted) => Self::Muted,
-            Err(AppendError::NoMessage) => Self::NoMessage,
-            Err(AppendError::Unsupported) => Self::Unsupported,
-            Err(AppendError::Unavailable(error)) if error.is_over_quota() => {
+            Ok(receipt) => Self::Done(receipt),
+            Err(ChangeError::KeyConflict) => Self::KeyConflict,
+            Err(ChangeError::Forbidden) => Self::Forbidden,
+            Err(ChangeError::Muted) => Self::Muted,
+            Err(ChangeError::NoMessage) => Self::NoMessage,
+            Err(ChangeError::Gone) => Self::Gone,
+            Err(ChangeError::TooLate) => Self::TooLate,
+            Err(ChangeError::Conflict) => Self::Conflict,
+            Err(ChangeError::TooManyReactions) => Self::TooManyReactions,
+            Err(ChangeError::TooManyPins) => Self::TooManyPins,
+            Err(ChangeError::Unsupported) => Self::Unsupported,
+            Err(ChangeError::Unavailable(error)) if error.is_over_quota() => {
                 Self::OverQuota { cause: error.cause().to_owned() }
             }
             Err(error) => Self::Unavailable { cause: error.to_string() },
@@ -42,18 +53,20 @@ impl From<Result<AppendReceipt, AppendError>> for Answer {
     }
 }
 
-impl From<Answer> for Result<AppendReceipt, AppendError> {
+impl From<Answer> for Result<Receipt, ChangeError> {
     fn from(answer: Answer) -> Self {
         Err(match answer {
-            Answer::Stored { epoch, seq, at, duplicate } => {
-                let receipt = AppendReceipt::new(epoch, seq, at);
-                return Ok(if duplicate { receipt.repeated() } else { receipt });
-            }
-            Answer::KeyConflict => AppendError::KeyConflict,
-            Answer::Forbidden => AppendError::Forbidden,
-            Answer::Muted => AppendError::Muted,
-            Answer::NoMessage => AppendError::NoMessage,
-            Answer::Unsupported => AppendError::Unsupported,
+            Answer::Done(receipt) => return Ok(receipt),
+            Answer::KeyConflict => ChangeError::KeyConflict,
+            Answer::Forbidden => ChangeError::Forbidden,
+            Answer::Muted => ChangeError::Muted,
+            Answer::NoMessage => ChangeError::NoMessage,
+            Answer::Gone => ChangeError::Gone,
+            Answer::TooLate => ChangeError::TooLate,
+            Answer::Conflict => ChangeError::Conflict,
+            Answer::TooManyReactions => ChangeError::TooManyReactions,
+            Answer::TooManyPins => ChangeError::TooManyPins,
+            Answer::Unsupported => ChangeError::Unsupported,
             Answer::OverQuota { cause } => Unavailable::over_quota(cause).into(),
             Answer::Unavailable { cause } => Unavailable::new(cause).into(),
         })
@@ -66,12 +79,8 @@ impl Node {
         format!("{}.a.{node}", self.link.stream)
     }
 
-    /// Asks another node to append. Returns `None` if that node is not there, so that nothing is stored.
-    pub(crate) async fn ask(
-        &self,
-        node: &str,
-        asked: &Asked<&NewMessage>,
-    ) -> Option<Result<AppendReceipt, AppendError>> {
+    /// Asks another node to store something. Returns `None` if that node is not there, so that nothing is stored.
+    pub(crate) async fn ask(&self, node: &str, asked: &Asked<&Work>) -> Option<Result<Receipt, ChangeError>> {
         let limits = self.limits()?;
         let payload = serde_json::to_vec(asked).ok()?;
         let request = Request::new().payload(payload.into()).timeout(Some(limits.rooms.call_timeout));
@@ -95,7 +104,7 @@ impl Node {
     pub(super) async fn answer(self: &std::sync::Arc<Self>, message: Message) {
         let Some(reply) = message.reply else { return };
         let answer = match (serde_json::from_slice::<Asked>(&message.payload), self.limits()) {
-            (Ok(Asked { room, message }), Some(limits)) => self.room(&room, limits).append(message).await,
+            (Ok(Asked { room, work }), Some(limits)) => self.room(&room, limits).carry_out(work).await,
             _ => Err(Unavailable::new("the node cannot append for another one").into()),
         };
         if let Ok(answer) = serde_json::to_vec(&Answer::from(answer)) {
@@ -107,7 +116,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::{RawValue, User};
+    use chat_core::{Change, NewChange, NewMessage, RawValue, User};
 
     use super::*;
 
@@ -115,23 +124,44 @@ mod tests {
     fn an_asked_append_keeps_each_byte_of_the_body() {
         let body = RawValue::from_string("{ \"n\" : 1.50,\t\"text\":\"\\u00e9\" }".to_owned()).unwrap();
         let message = NewMessage::new(User::new("7", "Ann").unwrap(), body).with_key("k".to_owned());
-        let asked = Asked { room: "lobby".parse().unwrap(), message: &message };
-        let read: Asked = serde_json::from_slice(&serde_json::to_vec(&asked).unwrap()).unwrap();
-        assert_eq!((read.room, read.message.content()), (asked.room, message.content()));
-        assert_eq!((read.message.user, read.message.key), (message.user, message.key));
+        let change = NewChange::new(message.user.clone(), 7, Change::Edit { body: message.body.clone() });
+        let works = [Work::Append(message.clone()), Work::Change(change.with_key("e".to_owned()))];
+        for work in &works {
+            let asked = Asked { room: "lobby".parse().unwrap(), work };
+            let read: Asked = serde_json::from_slice(&serde_json::to_vec(&asked).unwrap()).unwrap();
+            assert_eq!(read.room, asked.room);
+            match (read.work, work) {
+                (Work::Append(read), Work::Append(sent)) => {
+                    assert_eq!(
+                        (read.content(), &read.user, &read.key),
+                        (sent.content(), &sent.user, &sent.key)
+                    );
+                }
+                (Work::Change(read), Work::Change(sent)) => {
+                    assert_eq!((read.content(), &read.user), (sent.content(), &sent.user));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]
     fn each_answer_comes_back_as_it_was_given() {
         let errors = [
-            AppendError::KeyConflict,
-            AppendError::Forbidden,
-            AppendError::Muted,
-            AppendError::NoMessage,
-            AppendError::Unsupported,
+            ChangeError::KeyConflict,
+            ChangeError::Forbidden,
+            ChangeError::Muted,
+            ChangeError::NoMessage,
+            ChangeError::Gone,
+            ChangeError::TooLate,
+            ChangeError::Conflict,
+            ChangeError::TooManyReactions,
+            ChangeError::TooManyPins,
+            ChangeError::Unsupported,
         ];
-        let quota = AppendError::Unavailable(Unavailable::over_quota("full"));
-        let receipts = [AppendReceipt::new("e", 1, 2), AppendReceipt::new("e", 1, 2).repeated()];
+        let quota = ChangeError::Unavailable(Unavailable::over_quota("full"));
+        let receipt = |seq, duplicate| Receipt { epoch: "e".to_owned(), seq, at: 2, duplicate };
+        let receipts = [receipt(Some(1), false), receipt(Some(1), true), receipt(None, false)];
         let results = errors.into_iter().chain([quota]).map(Err).chain(receipts.map(Ok));
         for result in results {
             let json = serde_json::to_vec(&Answer::from(result.clone())).unwrap();

@@ -2,6 +2,7 @@
 
 mod asked;
 mod connection;
+mod heard;
 mod peers;
 mod tasks;
 mod tend;
@@ -113,6 +114,10 @@ impl Node {
 
     fn open_room(&self, token: &str) -> Option<Arc<SharedRoom>> {
         self.rooms.lock().get(token).and_then(Weak::upgrade)
+    }
+
+    fn is_open(&self, token: &str) -> bool {
+        self.rooms.lock().get(token).is_some_and(|room| room.strong_count() > 0)
     }
 
     fn open_rooms(&self) -> Vec<Arc<SharedRoom>> {

@@ -7,8 +7,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::life::Subject;
 use crate::link::number;
 use crate::node::Node;
+use crate::node::heard::HeardStates;
 use crate::record::Record;
 
 /// The interval at which the node asks the leader of the stream, and gives a sign of life.
@@ -25,7 +27,7 @@ impl Node {
     /// subscriptions.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<JoinSet<()>, SubscribeError> {
         let (client, stream) = (&self.link.client, &self.link.stream);
-        let records = client.subscribe(format!("{stream}.*.e.*")).await?;
+        let records = client.subscribe(format!("{stream}.*.e.>")).await?;
         let signs = client.subscribe(format!("{stream}.n.*")).await?;
         // Only one of several nodes that have the same name by mistake gets a message.
         let subject = self.asked_subject(self.peers.name());
@@ -42,22 +44,32 @@ impl Node {
 
     /// Reports what the stream has stored to the rooms that are open here.
     async fn hear(self: Arc<Self>, mut records: Subscriber) {
+        let mut heard = HeardStates::default();
         while let Some(message) = records.next().await {
-            self.take(&message);
+            self.take(&message, &mut heard);
         }
     }
 
-    fn take(&self, message: &Message) {
+    fn take(&self, message: &Message, heard: &mut HeardStates) {
         let life = self.life();
         let place = number(message.headers.as_ref(), "Nats-Sequence").filter(|place| *place > 0);
-        let (Some(token), Some(place)) = (life.token(&message.subject), place) else { return };
+        let (Some(subject), Some(place)) = (life.read(&message.subject), place) else { return };
         if !life.hear(place) {
             self.nudge();
         }
-        if let Some(room) = self.open_room(token)
-            && let Ok(record) = Record::decode(place, message.payload.clone())
-        {
-            room.hear(&life, &record);
+        match subject {
+            Subject::State { room, seq } if self.is_open(room) => {
+                heard.add(place, room, seq, message.payload.clone());
+            }
+            Subject::Record { room } => {
+                let states = heard.take(place, room);
+                if let Some(room) = self.open_room(room)
+                    && let Ok(record) = Record::decode(place, message.payload.clone())
+                {
+                    room.hear(&life, &record, &states);
+                }
+            }
+            _ => {}
         }
     }
 

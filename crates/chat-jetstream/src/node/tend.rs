@@ -6,9 +6,10 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::sleep;
 
-use crate::life::{Life, new_stream, with_new_epoch};
+use crate::life::{Life, Subject, new_stream, with_new_epoch};
 use crate::link::{From, Link, LinkError, StreamInfo};
 use crate::node::Node;
+use crate::node::heard::HeardStates;
 use crate::room::SharedRoom;
 
 /// The messages of the stream that are read after a loss of notices. After a longer one, each open room asks.
@@ -76,20 +77,28 @@ impl Node {
             return Ok(());
         }
         if last - heard > MAX_READ {
-            self.for_each_room(|room| async move { room.look().await.map(drop) }).await?;
+            self.for_each_room(|room| async move { room.look_again().await }).await?;
             life.catch_up(last);
             return Ok(());
         }
+        let mut heard = HeardStates::default();
         loop {
             let batch = self.link.batch(&life.all(), From::Place(life.heard() + 1), 256).await?;
             for message in batch.messages {
-                let room = life.token(&message.subject).and_then(|token| self.open_room(token));
-                if let Some(room) = room
-                    && let Ok(record) = room.record(&message.subject, message.place, message.payload).await?
-                {
-                    room.hear(life, &record);
+                let (place, payload) = (message.place, message.payload);
+                match life.read(&message.subject) {
+                    Some(Subject::State { room, seq }) => heard.add(place, room, seq, payload),
+                    Some(Subject::Record { room }) => {
+                        let states = heard.take(place, room);
+                        if let Some(room) = self.open_room(room)
+                            && let Ok(record) = room.record(&message.subject, place, payload).await?
+                        {
+                            room.hear(life, &record, &states);
+                        }
+                    }
+                    _ => {}
                 }
-                life.catch_up(message.place);
+                life.catch_up(place);
             }
             // A server that is behind has the rest at the next time.
             if !batch.more || life.heard() >= last {

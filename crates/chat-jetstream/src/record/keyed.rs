@@ -2,7 +2,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use chat_core::{NewMessage, UserKey};
+use chat_core::{NewChange, NewMessage, UserKey};
 use sha1::{Digest, Sha1};
 
 /// The use of an idempotency key, as a record keeps it. The text of the key is only in the frame.
@@ -19,15 +19,23 @@ pub(crate) struct KeyUse {
 impl KeyUse {
     /// Returns the use of the key of a message, if it has one.
     pub(crate) fn of(message: &NewMessage) -> Option<Self> {
-        let key = message.key.as_deref()?;
-        let user = user_digest(&message.user.key());
+        Some(Self::new(&message.user.key(), message.key.as_deref()?, &message.content()))
+    }
+
+    /// Returns the use of the key of a change. Only an edit has one.
+    pub(crate) fn of_change(change: &NewChange) -> Option<Self> {
+        Some(Self::new(&change.user.key(), change.key.as_deref()?, &change.content()?))
+    }
+
+    fn new(user: &UserKey, key: &str, content: &str) -> Self {
+        let user = user_digest(user);
         let slot = Sha1::new_with_prefix(user).chain_update(key).finalize();
         let mut owner = [0; 8];
         owner.copy_from_slice(&user[..8]);
         let mut use_of = Self { owner: u64::from_be_bytes(owner), slot: [0; 16], digest: [0; 20] };
         use_of.slot.copy_from_slice(&slot[..16]);
-        use_of.digest.copy_from_slice(&Sha1::digest(&*message.content()));
-        Some(use_of)
+        use_of.digest.copy_from_slice(&Sha1::digest(content));
+        use_of
     }
 
     pub(super) fn encode(&self, bytes: &mut BytesMut) {

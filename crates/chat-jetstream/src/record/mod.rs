@@ -1,20 +1,20 @@
 //! The content of one message of the stream: some entries of one room, which one node has appended together.
 
+mod entry;
 mod keyed;
+mod message;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use chat_core::StoredMessage;
 
+pub(crate) use entry::{Content, Entry};
 pub(crate) use keyed::{KeyUse, KeyWindow, Keyed};
+pub(crate) use message::MessageState;
 
 /// The version of the format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// The bytes of a record before its entries.
-const HEAD_BYTES: usize = 1 + 8 + 8 + 8 + 8 + 2;
-
-/// The bytes of an entry without its frame, at most.
-const ENTRY_BYTES: usize = 64;
+/// The bytes of a record before its lists.
+const HEAD_BYTES: usize = 1 + 6 * 8 + 3 * 2;
 
 /// The bytes of the checksum at the end of a record.
 const SUM_BYTES: usize = 4;
@@ -26,10 +26,12 @@ pub(crate) const MAX_ENTRIES: usize = 256;
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 /// Some entries of one room with consecutive positions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The sequence in the stream; 0 while it is not stored.
+    /// The sequence in the stream; 0 while it is not stored. A copy has that of the record which it replaces.
     pub(crate) place: u64,
+    /// The sequence of the copy, if this is one: the record again, without the text of deleted messages.
+    pub(crate) copy: Option<u64>,
     /// A random number. A writer without an answer finds its record by it.
     pub(crate) id: u64,
     /// The id of the room's record before this one; 0 for the first. It shows that a stream has lost its end and got
@@ -37,24 +39,14 @@ pub(crate) struct Record {
     pub(crate) previous: u64,
     /// The oldest position that can be read once this record is stored.
     pub(crate) oldest: u64,
+    /// The number of messages among all entries of the room up to the last one of this record.
+    pub(crate) messages: u64,
+    /// The pinned messages once this record is stored.
+    pub(crate) pins: Vec<u64>,
+    /// The deleted messages whose text may not be erased yet.
+    pub(crate) erasing: Vec<u64>,
     /// The entries: at least one.
     pub(crate) entries: Vec<Entry>,
-}
-
-/// An entry of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) stored: StoredMessage,
-    /// The time of the entry.
-    pub(crate) at: u64,
-    pub(crate) key: Option<KeyUse>,
-}
-
-impl Entry {
-    /// Returns the bytes that the entry has in a record at most.
-    pub(crate) fn max_bytes(&self) -> usize {
-        self.stored.frame.len() + ENTRY_BYTES
-    }
 }
 
 /// The bytes of a message of the stream are not a record.
@@ -67,12 +59,12 @@ pub(crate) struct Unreadable {
 impl Record {
     /// Returns the position of the first entry.
     pub(crate) fn first(&self) -> u64 {
-        self.entries.first().map_or(0, |entry| entry.stored.seq)
+        self.entries.first().map_or(0, |entry| entry.seq)
     }
 
     /// Returns the position of the last entry.
     pub(crate) fn last(&self) -> u64 {
-        self.entries.last().map_or(0, |entry| entry.stored.seq)
+        self.entries.last().map_or(0, |entry| entry.seq)
     }
 
     /// Returns the time of the last entry.
@@ -80,36 +72,32 @@ impl Record {
         self.entries.last().map_or(0, |entry| entry.at)
     }
 
+    /// Returns the messages that the entries change.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().filter_map(|entry| Some(entry.change()?.target))
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
-        let frames: usize = self.entries.iter().map(Entry::max_bytes).sum();
-        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + frames + SUM_BYTES);
+        let entries: usize = self.entries.iter().map(Entry::max_bytes).sum();
+        let lists = 8 * (self.pins.len() + self.erasing.len());
+        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + lists + entries + SUM_BYTES);
         bytes.put_u8(VERSION);
-        bytes.put_u64(self.id);
-        bytes.put_u64(self.previous);
-        bytes.put_u64(self.oldest);
-        bytes.put_u64(self.first());
-        bytes.put_u16(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
-        for entry in &self.entries {
-            bytes.put_u64(entry.at);
-            bytes.put_u8(u8::from(entry.key.is_some()));
-            if let Some(key) = &entry.key {
-                key.encode(&mut bytes);
-            }
-            bytes.put_u32(u32::try_from(entry.stored.frame.len()).unwrap_or(u32::MAX));
-            bytes.put_slice(&entry.stored.frame);
+        let replaced = if self.copy.is_some() { self.place } else { 0 };
+        for number in [self.id, self.previous, self.oldest, self.messages, replaced, self.first()] {
+            bytes.put_u64(number);
         }
-        let sum = crc32fast::hash(&bytes);
-        bytes.put_u32(sum);
-        bytes.freeze()
+        for list in [&self.pins, &self.erasing] {
+            put_count(&mut bytes, list.len());
+            list.iter().for_each(|seq| bytes.put_u64(*seq));
+        }
+        put_count(&mut bytes, self.entries.len());
+        self.entries.iter().for_each(|entry| entry.encode(&mut bytes));
+        with_sum(bytes)
     }
 
     /// Reads a record, and checks its checksum. The frames share the memory of `bytes`.
-    pub(crate) fn decode(place: u64, mut bytes: Bytes) -> Result<Self, Unreadable> {
-        let sum = bytes.len().checked_sub(SUM_BYTES).map(|end| bytes.split_off(end).get_u32());
-        if sum != Some(crc32fast::hash(&bytes)) {
-            return Err(Unreadable { place });
-        }
-        read(place, bytes).ok_or(Unreadable { place })
+    pub(crate) fn decode(place: u64, bytes: Bytes) -> Result<Self, Unreadable> {
+        without_sum(bytes).and_then(|bytes| read(place, bytes)).ok_or(Unreadable { place })
     }
 }
 
@@ -119,45 +107,75 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         return None;
     }
     let mut number = || bytes.try_get_u64().ok();
-    let (id, previous, oldest, first) = (number()?, number()?, number()?, number()?);
+    let (id, previous, oldest, messages) = (number()?, number()?, number()?, number()?);
+    let (replaced, first) = (number()?, number()?);
+    let mut list = || {
+        let count = bytes.try_get_u16().ok()?;
+        (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()
+    };
+    let (pins, erasing) = (list()?, list()?);
     let count = bytes.try_get_u16().ok()?;
-    let mut entries = Vec::with_capacity(count.into());
-    for seq in (first..).take(count.into()) {
-        let at = bytes.try_get_u64().ok()?;
-        let key = match bytes.try_get_u8().ok()? {
-            0 => None,
-            _ => Some(KeyUse::decode(&mut bytes)?),
-        };
-        let length = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
-        if bytes.remaining() < length {
-            return None;
-        }
-        entries.push(Entry { stored: StoredMessage::new(seq, bytes.split_to(length)), at, key });
-    }
+    let entries = (first..).take(count.into()).map(|seq| Entry::decode(seq, &mut bytes));
+    let entries = entries.collect::<Option<Vec<_>>>()?;
+    let (place, copy) = if replaced > 0 { (replaced, Some(place)) } else { (place, None) };
     let is_whole = bytes.is_empty() && first > 0 && !entries.is_empty();
-    is_whole.then_some(Record { place, id, previous, oldest, entries })
+    is_whole.then_some(Record { place, copy, id, previous, oldest, messages, pins, erasing, entries })
+}
+
+fn put_count(bytes: &mut BytesMut, count: usize) {
+    bytes.put_u16(u16::try_from(count).unwrap_or(u16::MAX));
+}
+
+/// Adds the checksum.
+fn with_sum(mut bytes: BytesMut) -> Bytes {
+    let sum = crc32fast::hash(&bytes);
+    bytes.put_u32(sum);
+    bytes.freeze()
+}
+
+/// Returns the bytes before the checksum, or `None` if it is wrong.
+fn without_sum(mut bytes: Bytes) -> Option<Bytes> {
+    let sum = bytes.split_off(bytes.len().checked_sub(SUM_BYTES)?).get_u32();
+    (sum == crc32fast::hash(&bytes)).then_some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use chat_core::{ChangeEntry, ChangeKind, User};
+
     use super::*;
 
     fn record() -> Record {
-        let entry = |seq, frame: &'static str, key| Entry {
-            stored: StoredMessage::new(seq, frame),
-            at: 1_700_000_000_000 + seq,
-            key,
+        let entry = |seq, content, key| Entry { seq, at: 1_700_000_000_000 + seq, key, content };
+        let message = |frame: &'static str, connection: Option<u64>| Content::Message {
+            frame: Bytes::from_static(frame.as_bytes()),
+            is_guest: connection.is_some(),
+            connection,
         };
         let key = KeyUse { owner: 7, slot: [1; 16], digest: [2; 20] };
-        let entries = vec![entry(41, "{}", None), entry(42, r#"{"type":"message"}"#, Some(key))];
-        Record { place: 9, id: 5, previous: 4, oldest: 3, entries }
+        let ann = User::guest("ann").unwrap();
+        let change = ChangeEntry::new(42, 1_700_000_000_042, ann, 40, ChangeKind::Pinned);
+        let entries = vec![
+            entry(41, message(r#"{"type":"message"}"#, Some(8)), Some(key)),
+            entry(42, Content::Change(change), None),
+            entry(43, message("{}", None), None),
+        ];
+        let (pins, erasing) = (vec![40], vec![12, 13]);
+        Record { place: 9, copy: None, id: 5, previous: 4, oldest: 3, messages: 30, pins, erasing, entries }
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
         let record = record();
         assert_eq!(Record::decode(9, record.encode()), Ok(record.clone()));
-        assert_eq!((record.first(), record.last(), record.at()), (41, 42, 1_700_000_000_042));
+        assert_eq!((record.first(), record.last(), record.at()), (41, 43, 1_700_000_000_043));
+        assert_eq!(record.targets().collect::<Vec<_>>(), [40]);
+        let copy = Record { copy: Some(70), ..record };
+        assert_eq!(
+            Record::decode(70, copy.encode()),
+            Ok(copy),
+            "at the place of the record that it replaces"
+        );
     }
 
     #[test]

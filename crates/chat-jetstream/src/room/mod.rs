@@ -1,19 +1,23 @@
 //! A room as one node has it, however often it is open there.
 
+mod erase;
+mod fold;
+mod job;
+mod load;
 mod places;
 mod read;
 mod records;
 mod sinks;
 mod stage;
 mod state;
+mod trim;
+mod work;
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 
-use chat_core::{
-    AppendError, AppendReceipt, Commit, CommitSink, Limits, LogBounds, NewMessage, RoomName, Unavailable,
-};
+use chat_core::{ChangeError, Commit, CommitSink, Limits, LogBounds, RoomName, Unavailable};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,12 +26,22 @@ use crate::life::{Life, token};
 use crate::node::Node;
 use crate::record::Record;
 
+use self::job::Job;
 use self::sinks::Sinks;
 use self::state::{Noted, RoomState, Tail};
-use self::writer::{Job, Writer};
+use self::writer::Writer;
+
+pub(crate) use self::fold::States;
+pub(crate) use self::work::{Receipt, Work, as_append};
 
 /// The appends that wait for the writer of a room. Further ones wait for a place.
 const MAX_WAITING: usize = 1_024;
+
+/// The reactions to one message, at most: each change of a message stores all of them again.
+const MAX_REACTIONS: usize = 500;
+
+/// The pinned messages, at most: each record has their positions.
+const MAX_PINS: usize = 200;
 
 /// A room, shared by its openings on this node.
 pub(crate) struct SharedRoom {
@@ -37,6 +51,8 @@ pub(crate) struct SharedRoom {
     limits: Arc<Limits>,
     state: Mutex<RoomState>,
     sinks: Sinks,
+    /// Held while the text of deleted messages is erased.
+    erasing: tokio::sync::Mutex<()>,
     /// The queue of the writer, which runs only while there is something to write.
     writer: Mutex<Option<mpsc::Sender<Job>>>,
 }
@@ -55,9 +71,10 @@ impl SharedRoom {
             node: Arc::clone(node),
             token: token(&name),
             name,
-            limits,
+            limits: limited(limits),
             state: Mutex::new(RoomState::new(life)),
             sinks: Sinks::default(),
+            erasing: tokio::sync::Mutex::default(),
             writer: Mutex::default(),
         })
     }
@@ -67,14 +84,18 @@ impl SharedRoom {
         self.sinks.add(sink)
     }
 
-    /// Takes a record that this node or another one has stored, and reports its entries.
-    pub(crate) fn hear(&self, life: &Arc<Life>, record: &Record) {
+    /// Takes a record that this node or another one has stored, with the states of the messages that it changes, and
+    /// reports its entries.
+    pub(crate) fn hear(self: &Arc<Self>, life: &Arc<Life>, record: &Record, states: &States) {
         let is_known = matches!(self.note(life, record), Noted::Known { .. });
-        if is_known && self.state.lock().report(life, record) {
-            let epoch = life.epoch(&self.name);
-            for entry in &record.entries {
-                self.sinks.report(Commit::Entry { epoch: &epoch, stored: &entry.stored });
-            }
+        if !is_known || !self.state.lock().report(life, record) {
+            return;
+        }
+        if record.targets().all(|seq| states.contains_key(&seq)) {
+            self.report_entries(life, record, states);
+        } else {
+            self.sinks.report(Commit::Head { epoch: &life.epoch(&self.name), head: record.last() });
+            tokio::spawn(Arc::clone(self).report_later(Arc::clone(life), record.clone()));
         }
     }
 
@@ -100,7 +121,7 @@ impl SharedRoom {
     /// Returns what this node knows of the room.
     fn known(&self) -> View {
         let state = self.state.lock();
-        View { life: Arc::clone(&state.life), tail: state.tail }
+        View { life: Arc::clone(&state.life), tail: state.tail.clone() }
     }
 
     /// Asks the leader of the stream for the end of the log. Reports a new head.
@@ -123,7 +144,7 @@ impl SharedRoom {
         if state.is_renewing {
             return Err(Unavailable::new("the log is starting a new epoch"));
         }
-        Ok(View { life: Arc::clone(&state.life), tail: state.tail })
+        Ok(View { life: Arc::clone(&state.life), tail: state.tail.clone() })
     }
 
     /// Asks the leader of the stream for the end of the log. Returns false if this node knows of a later end, or of
@@ -147,14 +168,34 @@ impl SharedRoom {
     }
 
     fn bounds_of(&self, view: &View) -> LogBounds {
-        LogBounds::new(view.life.epoch(&self.name), view.tail.head).with_first(view.tail.first())
+        let View { life, tail } = view;
+        LogBounds::new(life.epoch(&self.name), tail.head)
+            .with_first(tail.first())
+            .with_changes(tail.has_changes())
+            .with_pins(tail.pins.to_vec())
     }
 
-    /// Appends a message on this node.
-    pub(crate) async fn append(self: &Arc<Self>, message: NewMessage) -> Result<AppendReceipt, AppendError> {
+    /// Continues to erase the text of deleted messages, if a node has not completed it.
+    pub(crate) fn resume_erasure(self: &Arc<Self>) {
+        let (life, targets) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.life), state.erasing())
+        };
+        if !targets.is_empty() {
+            let room = Arc::clone(self);
+            tokio::spawn(async move {
+                if let Err(error) = room.erase(&life, &targets).await {
+                    tracing::warn!(%error, stream = %room.node.link.stream, "text of deleted messages not erased yet");
+                }
+            });
+        }
+    }
+
+    /// Does this on this node.
+    pub(crate) async fn carry_out(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + self.limits.rooms.call_timeout;
-        let mut job = Job { message, until, answer };
+        let mut job = Job { work, until, answer };
         loop {
             let queue = self.queue();
             // A writer that has just ended returns the job.
@@ -217,6 +258,18 @@ impl SharedRoom {
         self.sinks.report(Commit::Head { epoch: &bounds.epoch, head });
         Ok(())
     }
+}
+
+/// Returns the limits of a room, which are not higher than those of the store.
+fn limited(limits: Arc<Limits>) -> Arc<Limits> {
+    let rooms = &limits.rooms;
+    if rooms.max_reactions <= MAX_REACTIONS && rooms.max_pins <= MAX_PINS {
+        return limits;
+    }
+    Arc::new(Limits::clone(&limits).with(|limits| {
+        limits.rooms.max_reactions = limits.rooms.max_reactions.min(MAX_REACTIONS);
+        limits.rooms.max_pins = limits.rooms.max_pins.min(MAX_PINS);
+    }))
 }
 
 impl fmt::Debug for SharedRoom {

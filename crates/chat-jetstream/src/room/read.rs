@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::life::Life;
 use crate::link::From;
-use crate::record::Record;
+use crate::record::{Entry, Record};
 
 use super::places::Step;
 use super::records::{Found, Records};
@@ -18,25 +18,50 @@ const BATCH: u64 = 64;
 /// The largest number of messages in a page, whatever its limit is.
 const MAX_PAGE: usize = 1_024;
 
-/// Messages that a page backwards reads at a time.
-const CHUNK: u64 = 128;
+/// Positions that a page backwards reads at a time. Among many changes, it reads more and more, up to the second value.
+const CHUNKS: (u64, u64) = (128, 4_096);
 
 /// Messages that a search examines at most.
 const MAX_SEARCHED: usize = 20_000;
 
 /// The time for which a server may be behind the leader.
-const MAX_LAG: Duration = Duration::from_secs(2);
+pub(super) const MAX_LAG: Duration = Duration::from_secs(2);
 
 /// The pause before a server that is behind is asked again.
 const LAG_PAUSE: Duration = Duration::from_millis(3);
 
 /// The part of a log that a page takes.
-struct Wanted {
-    from: u64,
+pub(super) struct Wanted {
+    pub(super) from: u64,
     /// The first position that is not wanted.
-    to: u64,
-    limit: usize,
-    max_bytes: usize,
+    pub(super) to: u64,
+    pub(super) limit: usize,
+    pub(super) max_bytes: usize,
+    /// True if only messages are wanted.
+    pub(super) only_messages: bool,
+}
+
+/// Some entries of a log.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    pub(super) entries: Vec<Entry>,
+    bytes: usize,
+    /// True if the log has more that are wanted.
+    more: bool,
+}
+
+impl Collected {
+    /// Adds an entry. Returns false if there is no space for it.
+    fn push(&mut self, entry: Entry, wanted: &Wanted) -> bool {
+        self.bytes += entry.max_bytes();
+        let is_full = self.bytes > wanted.max_bytes && !self.entries.is_empty();
+        if self.entries.len() >= wanted.limit || is_full {
+            self.more = true;
+            return false;
+        }
+        self.entries.push(entry);
+        true
+    }
 }
 
 impl SharedRoom {
@@ -45,18 +70,17 @@ impl SharedRoom {
         match range {
             Range::Newest { limit } => self.page_before(u64::MAX, limit).await,
             Range::Before { seq, limit } => self.page_before(seq, limit).await,
-            Range::After { seq, limit } | Range::Entries { after: seq, limit } => {
-                self.page_after(seq, limit).await
-            }
+            Range::After { seq, limit } => self.page_after(seq, limit, true).await,
+            Range::Entries { after, limit } => self.page_after(after, limit, false).await,
             Range::Acts { .. } => Ok(Page::new(self.known().life.epoch(&self.name), Vec::new())),
             _ => Err(Unavailable::new("this store does not know the range")),
         }
     }
 
-    async fn page_after(&self, after: u64, limit: usize) -> Result<Page, Unavailable> {
+    async fn page_after(&self, after: u64, limit: usize, only_messages: bool) -> Result<Page, Unavailable> {
         let limit = limit.clamp(1, MAX_PAGE);
         let mut view = self.known();
-        if after.saturating_add(limit as u64) >= view.tail.head {
+        if view.tail.has_changes() || after.saturating_add(limit as u64) >= view.tail.head {
             // The page reaches the end of the log, which only the leader knows.
             view = self.look().await?;
         }
@@ -66,35 +90,46 @@ impl SharedRoom {
             return Ok(Page::new(life.epoch(&self.name), Vec::new()));
         }
         let max_bytes = self.limits.wire.max_batch_bytes;
-        let wanted = Wanted { from, to: tail.head + 1, limit, max_bytes };
-        let messages = self.collect(&life, &wanted).await?;
-        let reached = messages.last().map_or(tail.head, |last| last.seq);
-        Ok(Page::new(life.epoch(&self.name), messages).with_more(reached < tail.head))
+        let wanted = Wanted { from, to: tail.head + 1, limit, max_bytes, only_messages };
+        let Collected { entries, more, .. } = self.collect(&life, &wanted).await?;
+        let mut messages = self.fold(&life, &tail, entries).await?;
+        let is_cut = cut(&mut messages, max_bytes);
+        Ok(Page::new(life.epoch(&self.name), messages).with_more(more || is_cut))
     }
 
     async fn page_before(&self, before: u64, limit: usize) -> Result<Page, Unavailable> {
         let (limit, max_bytes) = (limit.clamp(1, MAX_PAGE), self.limits.wire.max_batch_bytes);
         let mut view = self.known();
-        if before > view.tail.head {
+        if view.tail.has_changes() || before > view.tail.head {
             view = self.look().await?;
         }
         let View { life, tail } = view;
         let (oldest, mut end) = (tail.first(), before.min(tail.head + 1));
-        let (mut messages, mut bytes): (Vec<StoredMessage>, _) = (Vec::new(), 0);
-        'page: while end > oldest && messages.len() < limit {
-            let begin = end.saturating_sub(CHUNK.min((limit - messages.len()) as u64)).max(oldest);
-            let wanted = Wanted { from: begin, to: end, limit: usize::MAX, max_bytes: usize::MAX };
-            for stored in self.collect(&life, &wanted).await?.into_iter().rev() {
-                bytes += stored.frame.len();
-                if bytes > max_bytes && !messages.is_empty() {
-                    break 'page;
-                }
-                messages.push(stored);
-            }
+        let (mut messages, mut more): (Vec<StoredMessage>, _) = (Vec::new(), false);
+        let mut chunk = CHUNKS.0;
+        while end > oldest && !more {
+            // One more than the page has, so that it knows if there are more.
+            let count =
+                if tail.has_changes() { chunk } else { chunk.min((limit + 1 - messages.len()) as u64) };
+            let begin = end.saturating_sub(count).max(oldest);
+            let (limit_of_chunk, max_bytes_of_chunk) = (usize::MAX, usize::MAX);
+            let wanted = Wanted {
+                from: begin,
+                to: end,
+                limit: limit_of_chunk,
+                max_bytes: max_bytes_of_chunk,
+                only_messages: true,
+            };
+            let mut entries = self.collect(&life, &wanted).await?.entries;
+            let needed = limit + 1 - messages.len();
+            drop(entries.drain(..entries.len().saturating_sub(needed)));
+            chunk = if entries.is_empty() { (chunk * 2).min(CHUNKS.1) } else { CHUNKS.0 };
+            messages.extend(self.fold(&life, &tail, entries).await?.into_iter().rev());
+            more = cut(&mut messages, max_bytes) || messages.len() > limit;
+            messages.truncate(limit);
             end = begin;
         }
         messages.reverse();
-        let more = messages.first().is_some_and(|first| first.seq > oldest);
         Ok(Page::new(life.epoch(&self.name), messages).with_more(more))
     }
 
@@ -120,13 +155,13 @@ impl SharedRoom {
         }
     }
 
-    /// Reads messages, oldest first. Those that the log has lost are left out.
-    async fn collect(&self, life: &Arc<Life>, wanted: &Wanted) -> Result<Vec<StoredMessage>, Unavailable> {
-        let Wanted { from, to, limit, max_bytes } = *wanted;
+    /// Reads entries as they were stored, oldest first. Those that the log has lost are left out.
+    pub(super) async fn collect(&self, life: &Arc<Life>, wanted: &Wanted) -> Result<Collected, Unavailable> {
+        let Wanted { from, to, only_messages, .. } = *wanted;
         let place = self.find(life, from).await?;
         let until = Instant::now() + MAX_LAG;
-        let mut records = Records::new(self, life.subject(&self.token), From::Place(place), Some(from));
-        let (mut messages, mut bytes, mut next): (Vec<StoredMessage>, _, _) = (Vec::new(), 0, from);
+        let mut records = Records::new(self, life, From::Place(place), Some(from));
+        let (mut collected, mut next) = (Collected::default(), from);
         loop {
             let count = usize::try_from((to - next).min(BATCH)).unwrap_or(1);
             let Found { records: found, more } = records.read(count).await?;
@@ -139,22 +174,18 @@ impl SharedRoom {
                     }
                 };
                 self.learn(life, &record);
-                for entry in record.entries {
-                    let stored = entry.stored;
-                    if stored.seq < next {
-                        continue;
+                for entry in record.entries.into_iter().filter(|entry| entry.seq >= from) {
+                    if entry.seq >= to {
+                        return Ok(collected);
                     }
-                    bytes += stored.frame.len();
-                    let is_full = messages.len() >= limit || (bytes > max_bytes && !messages.is_empty());
-                    if stored.seq >= to || is_full {
-                        return Ok(messages);
+                    next = entry.seq + 1;
+                    if (entry.is_message() || !only_messages) && !collected.push(entry, wanted) {
+                        return Ok(collected);
                     }
-                    next = stored.seq + 1;
-                    messages.push(stored);
                 }
             }
             if next >= to {
-                return Ok(messages);
+                return Ok(collected);
             }
             if !more {
                 wait_for_replica(until).await?;
@@ -163,7 +194,7 @@ impl SharedRoom {
     }
 
     /// Returns a place from which reading on meets the message at a position, if the log has it, and few before it.
-    async fn find(&self, life: &Arc<Life>, seq: u64) -> Result<u64, Unavailable> {
+    pub(super) async fn find(&self, life: &Arc<Life>, seq: u64) -> Result<u64, Unavailable> {
         let (subject, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
         let (mut guesses, mut limit) = (0, u64::MAX);
         loop {
@@ -204,7 +235,7 @@ impl SharedRoom {
         mut apply: impl FnMut(Option<&Record>),
     ) -> Result<(), Unavailable> {
         let until = Instant::now() + MAX_LAG;
-        let mut records = Records::new(self, life.subject(&self.token), from, next);
+        let mut records = Records::new(self, life, from, next);
         // A scan that has not met the last record is not complete.
         while !matches!(records.from, From::Place(place) if place > to) {
             let Found { records: found, more } = records.read(256).await?;
@@ -224,25 +255,23 @@ impl SharedRoom {
         }
         Ok(())
     }
+}
 
-    /// Removes the records from the stream that are below a position and older than a time.
-    pub(super) async fn remove_before(
-        &self,
-        life: &Arc<Life>,
-        oldest: u64,
-        time: u64,
-    ) -> Result<(), Unavailable> {
-        let subject = life.subject(&self.token);
-        let place = self.find(life, oldest).await?;
-        let recent = self.node.link.batch(&subject, From::Time(time), 1).await?;
-        // Without an answer, the copy may be behind.
-        let Some(first) = recent.messages.first() else { return Ok(()) };
-        Ok(self.node.link.purge(&subject, place.min(first.place)).await?)
-    }
+/// Cuts a page to this number of bytes, but not below one entry. Returns true if it was longer.
+fn cut(messages: &mut Vec<StoredMessage>, max_bytes: usize) -> bool {
+    let mut bytes = 0;
+    let fits = |stored: &&StoredMessage| {
+        bytes += stored.frame.len();
+        bytes <= max_bytes
+    };
+    let fitting = messages.iter().take_while(fits).count().max(1);
+    let is_cut = fitting < messages.len();
+    messages.truncate(fitting);
+    is_cut
 }
 
 /// Waits a little for a server that has not the end of the log yet.
-async fn wait_for_replica(until: Instant) -> Result<(), Unavailable> {
+pub(super) async fn wait_for_replica(until: Instant) -> Result<(), Unavailable> {
     if Instant::now() > until {
         return Err(Unavailable::new("the servers that answer are behind the leader of the stream"));
     }

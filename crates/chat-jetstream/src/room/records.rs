@@ -1,14 +1,21 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chat_core::Unavailable;
+use tokio::time::Instant;
 
+use crate::life::Life;
 use crate::link::From;
-use crate::record::{Record, Unreadable};
+use crate::record::{MAX_ENTRIES, Record, Unreadable};
 
 use super::SharedRoom;
+use super::read::{MAX_LAG, wait_for_replica};
 
-/// The records of a room in their order. One that a copy of the stream lacks or has damaged comes from the leader.
+/// The records of a room in their order. One that a copy of the stream lacks or has damaged comes from the leader. In
+/// the place of a record with the text of a deleted message is the record that replaces it.
 pub(super) struct Records<'a> {
     room: &'a SharedRoom,
+    life: Arc<Life>,
     subject: String,
     pub(super) from: From,
     /// The position at which the next record begins, or after which it begins.
@@ -24,8 +31,8 @@ pub(super) struct Found {
 
 impl<'a> Records<'a> {
     /// Begins to read. If the position of the next message is known, no record before it is left out.
-    pub(super) fn new(room: &'a SharedRoom, subject: String, from: From, next: Option<u64>) -> Self {
-        Self { room, subject, from, next }
+    pub(super) fn new(room: &'a SharedRoom, life: &Arc<Life>, from: From, next: Option<u64>) -> Self {
+        Self { room, life: Arc::clone(life), subject: life.subject(&room.token), from, next }
     }
 
     pub(super) async fn read(&mut self, count: usize) -> Result<Found, Unavailable> {
@@ -46,25 +53,34 @@ impl<'a> Records<'a> {
         Ok(Found { records, more: batch.more })
     }
 
-    /// Asks the leader for the records that are missing before this one.
+    /// Asks the leader for the records that are missing before this one, and reads the copies of those that were
+    /// replaced.
     async fn fill(
         &self,
         end: &Record,
         records: &mut Vec<Result<Record, Unreadable>>,
     ) -> Result<(), Unavailable> {
         let (From::Place(mut place), Some(mut next)) = (self.from, self.next) else { return Ok(()) };
-        while let Some((at, bytes)) = self.room.node.link.next(&self.subject, place).await?
-            && at < end.place
-        {
-            let record = Record::decode(at, bytes);
+        loop {
+            let found = self.room.node.link.next(&self.subject, place).await?;
+            let found =
+                found.filter(|(at, _)| *at < end.place).map(|(at, bytes)| (at, Record::decode(at, bytes)));
+            // One that is damaged may have any of the positions.
+            let begin = match &found {
+                Some((_, Ok(record))) => record.first(),
+                Some((_, Err(_))) => next,
+                None => end.first(),
+            };
+            while next < begin {
+                let copy = self.room.copy(&self.life, next).await?;
+                next = copy.as_ref().map_or(begin, |copy| copy.last() + 1);
+                records.push(copy.ok_or(Unreadable { place }));
+            }
+            let Some((at, record)) = found else { return Ok(()) };
+            place = at + 1;
             next = record.as_ref().map_or(end.first(), |record| record.last() + 1);
             records.push(record);
-            place = at + 1;
         }
-        if next < end.first() {
-            records.push(Err(Unreadable { place }));
-        }
-        Ok(())
     }
 }
 
@@ -83,5 +99,59 @@ impl SharedRoom {
             Some((at, bytes)) if at == place => Record::decode(place, bytes),
             _ => Err(Unreadable { place }),
         })
+    }
+
+    /// Returns the copy of the record that has the entry at a position, if the record was replaced.
+    async fn copy(&self, life: &Arc<Life>, seq: u64) -> Result<Option<Record>, Unavailable> {
+        // The leader has the copy before it removes the record.
+        let Some(info) = self.node.link.info().await? else { return Ok(None) };
+        let until = Instant::now() + MAX_LAG;
+        let firsts = seq.saturating_sub(MAX_ENTRIES as u64 - 1).max(1)..=seq;
+        let subjects: Vec<_> = firsts.map(|first| life.copy_subject(&self.token, first)).collect();
+        let (known, least) = (life.subject(&self.token), info.state.last_seq);
+        let copies = loop {
+            match self.node.link.last_of(subjects.clone(), &known, least).await? {
+                Some(copies) => break copies,
+                None => wait_for_replica(until).await?,
+            }
+        };
+        for copy in copies {
+            let record = match Record::decode(copy.place, copy.payload) {
+                Ok(record) => Some(record),
+                // The leader may have it undamaged.
+                Err(_) => match self.node.link.last(&copy.subject).await? {
+                    Some((place, bytes)) => Record::decode(place, bytes).ok(),
+                    None => None,
+                },
+            };
+            if let Some(record) = record
+                && (record.first()..=record.last()).contains(&seq)
+            {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the copies of records right before the first record that is not before a time, newest first, as far as
+    /// they are not before it either. The time at which a copy was stored says nothing.
+    pub(super) async fn copies_from(&self, life: &Arc<Life>, time: u64) -> Result<Vec<Record>, Unavailable> {
+        let subject = life.subject(&self.token);
+        let batch = self.node.link.batch(&subject, From::Time(time), 1).await?;
+        let Some(first) = batch.messages.into_iter().next() else {
+            return Err(Unavailable::new("the server that answers is behind the leader of the stream"));
+        };
+        let Ok(first) = self.record(&subject, first.place, first.payload).await? else {
+            return Ok(Vec::new());
+        };
+        let (mut copies, mut begin) = (Vec::new(), first.first());
+        while begin > 1
+            && let Some(copy) = self.copy(life, begin - 1).await?
+            && copy.at() >= time
+        {
+            begin = copy.first();
+            copies.push(copy);
+        }
+        Ok(copies)
     }
 }

@@ -1,13 +1,26 @@
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use chat_core::{AppendError, AppendReceipt, Limits, NewMessage, RoomName, Unavailable};
+use chat_core::{
+    ChangeEntry, ChangeError, ChangeKind, Limits, NewChange, NewMessage, RoomLimits, RoomName, Unavailable,
+    Verdict,
+};
 
 use crate::life::{Life, random_number};
-use crate::record::{Entry, KeyUse, KeyWindow, Keyed, Record};
+use crate::record::{Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Record};
 
+use super::load::{Loaded, Loading};
 use super::state::Tail;
+use super::work::of_append;
+use super::{Receipt, States, Work};
+
+/// The messages that a record changes, at most. Each is a message of the stream.
+const MAX_TARGETS: usize = 32;
+
+/// The deleted messages whose text is not erased yet, at most.
+const MAX_ERASING: usize = 1_024;
 
 /// The log of a room as its writer has it: all records up to the end are applied.
 #[derive(Debug)]
@@ -21,12 +34,6 @@ pub(super) struct Applied {
     pub(super) after_damage: bool,
 }
 
-/// The decision about a message.
-enum Decided {
-    Known(Keyed),
-    New(Option<KeyUse>),
-}
-
 /// The limits of a room's log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogLimits {
@@ -36,13 +43,40 @@ pub(super) struct LogLimits {
     pub(super) max_bytes: usize,
 }
 
-/// A record that can be stored after the end of the log, and the answers to its messages once it is stored.
-/// A message without an answer has no space in it.
+/// A record that can be stored after the end of the log, and the answers to its messages and changes once it is
+/// stored. One without an answer has no space in it.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) record: Record,
     pub(super) bytes: Bytes,
-    pub(super) answers: Vec<Result<AppendReceipt, AppendError>>,
+    /// The states that are stored together with the record.
+    pub(super) states: States,
+    pub(super) answers: Vec<Answer>,
+}
+
+/// An answer, and the message whose text must be erased before it is given.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) result: Result<Receipt, ChangeError>,
+    pub(super) erasing: Option<u64>,
+}
+
+/// A record that is being made.
+struct Staging<'a> {
+    room: &'a RoomName,
+    limits: &'a Limits,
+    log: LogLimits,
+    loaded: &'a Loaded,
+    at: u64,
+    epoch: String,
+    new_keys: KeyWindow,
+    entries: Vec<Entry>,
+    bytes: usize,
+    states: BTreeMap<u64, MessageState>,
+    /// The entry of this record that has the reactions of a message.
+    reacted: HashMap<u64, u64>,
+    pins: Vec<u64>,
+    erasing: Vec<u64>,
 }
 
 impl Applied {
@@ -70,86 +104,216 @@ impl Applied {
         }
         for entry in &record.entries {
             if let Some(key) = &entry.key {
-                self.keys.insert(key, entry.stored.seq, entry.at);
+                self.keys.insert(key, entry.seq, entry.at);
             }
         }
     }
 
-    /// Decides about messages, in their order, until the record is full.
+    /// Decides about messages and changes, in their order, until the record is full. `erasing` are the deleted messages
+    /// whose text may not be erased yet.
     pub(super) fn stage<'a>(
         &mut self,
         room: &RoomName,
-        messages: impl Iterator<Item = &'a NewMessage>,
+        works: impl Iterator<Item = &'a Work>,
+        (loaded, erasing): (&Loaded, Vec<u64>),
         limits: &Limits,
         log: LogLimits,
     ) -> Staged {
         // A clock that is set back must not make an entry older than the one before it.
         let at = unix_millis().max(self.tail.at);
         self.keys.forget(at, limits.rooms.key_window);
-        let epoch = self.life.epoch(room);
-        let mut new_keys = KeyWindow::default();
-        let mut entries: Vec<Entry> = Vec::new();
-        let (mut answers, mut bytes) = (Vec::new(), 0);
-        for message in messages {
-            let decided = self.decide(message, &new_keys, limits, log, at);
-            let key = match decided {
-                Ok(Decided::Known(known)) => {
-                    answers.push(Ok(AppendReceipt::new(&*epoch, known.seq, known.at).repeated()));
-                    continue;
-                }
-                Ok(Decided::New(key)) => key,
-                Err(error) => {
-                    answers.push(Err(error));
-                    continue;
-                }
-            };
-            let seq = self.tail.head + 1 + entries.len() as u64;
-            let entry = Entry { stored: message.folded(room, seq, at, None), at, key };
-            bytes += entry.max_bytes();
-            if bytes > log.max_bytes && !entries.is_empty() {
-                break;
-            }
-            if let Some(key) = &key {
-                new_keys.insert(key, seq, at);
-            }
-            entries.push(entry);
-            answers.push(Ok(AppendReceipt::new(&*epoch, seq, at)));
+        let (new_keys, entries, bytes, states, reacted) = Default::default();
+        let (epoch, pins) = (self.life.epoch(room), self.tail.pins.to_vec());
+        let mut staging = Staging {
+            room,
+            limits,
+            log,
+            loaded,
+            at,
+            epoch,
+            new_keys,
+            entries,
+            bytes,
+            states,
+            reacted,
+            pins,
+            erasing,
+        };
+        let mut answers = Vec::new();
+        for work in works {
+            let Some(answer) = self.add(work, &mut staging) else { break };
+            answers.push(answer);
         }
+        let Staging { entries, states, mut pins, erasing, .. } = staging;
         let head = self.tail.head + entries.len() as u64;
-        let retained = log.retain_messages.map_or(1, |count| (head + 1).saturating_sub(count.max(1)));
-        let oldest = self.tail.oldest.max(retained).max(1);
-        let record = Record { place: 0, id: random_number(), previous: self.tail.id, oldest, entries };
-        Staged { bytes: record.encode(), record, answers }
+        let added = entries.iter().filter(|entry| entry.is_message()).count() as u64;
+        let messages = self.tail.messages + added;
+        let oldest = self.tail.oldest.max(retained(head, messages, log.retain_messages)).max(1);
+        pins.retain(|seq| *seq >= oldest);
+        let (id, previous) = (random_number(), self.tail.id);
+        let record = Record { place: 0, copy: None, id, previous, oldest, messages, pins, erasing, entries };
+        Staged { bytes: record.encode(), record, states: states.into_iter().collect(), answers }
     }
 
-    fn decide(
-        &self,
-        message: &NewMessage,
-        new_keys: &KeyWindow,
-        limits: &Limits,
-        log: LogLimits,
-        at: u64,
-    ) -> Result<Decided, AppendError> {
-        let key = KeyUse::of(message);
-        if let Some(key) = &key {
-            let known = match self.keys.find(key) {
-                Ok(None) => new_keys.find(key),
-                known => known,
-            };
-            if let Some(known) = known.map_err(|_| AppendError::KeyConflict)? {
-                return Ok(Decided::Known(known));
+    /// Adds the entry of a message or a change to a record. Returns `None` if it has no space there.
+    fn add(&self, work: &Work, staging: &mut Staging<'_>) -> Option<Answer> {
+        let key = match self.key(work, staging) {
+            Ok(Ok(key)) => key,
+            Ok(Err(known)) => {
+                return Some(staging.answer(Some(known.seq), known.at).repeated().into());
             }
-            let window = u64::try_from(limits.rooms.key_window.as_millis()).unwrap_or(u64::MAX);
-            if self.damaged.is_some_and(|damaged| at.saturating_sub(damaged) < window) {
-                return Err(Unavailable::new("a damaged record may have the key").into());
+            Err(error) => return Some(Answer::from(error)),
+        };
+        let seq = self.tail.head + 1 + staging.entries.len() as u64;
+        match work {
+            Work::Append(message) => staging.append(message, seq, key),
+            Work::Change(change) if (1..=self.tail.head).contains(&change.target) => {
+                let is_readable = change.target >= self.tail.first();
+                staging.change(change, seq, key, is_readable)
             }
-            if self.keys.count(key) + new_keys.count(key) >= log.max_keys.max(1) {
-                return Err(Unavailable::over_quota("the user has too many keys in this room").into());
-            }
+            // It may be a message of this record, whose record must not be the one that is replaced.
+            Work::Change(change) if change.target < seq && change.target > 0 => None,
+            Work::Change(_) => Some(ChangeError::NoMessage.into()),
         }
-        message.judge_without_threads()?;
-        Ok(Decided::New(key))
     }
+
+    /// Returns the use of a key that is new, or the entry of its first use.
+    fn key(&self, work: &Work, staging: &Staging<'_>) -> Result<Result<Option<KeyUse>, Keyed>, ChangeError> {
+        let Some(key) = work.key() else { return Ok(Ok(None)) };
+        let Staging { new_keys, limits, log, at, .. } = staging;
+        let known = match self.keys.find(&key) {
+            Ok(None) => new_keys.find(&key),
+            known => known,
+        };
+        if let Some(known) = known.map_err(|_| ChangeError::KeyConflict)? {
+            return Ok(Err(known));
+        }
+        let window = u64::try_from(limits.rooms.key_window.as_millis()).unwrap_or(u64::MAX);
+        if self.damaged.is_some_and(|damaged| at.saturating_sub(damaged) < window) {
+            return Err(Unavailable::new("a damaged record may have the key").into());
+        }
+        if self.keys.count(&key) + new_keys.count(&key) >= log.max_keys.max(1) {
+            return Err(Unavailable::over_quota("the user has too many keys in this room").into());
+        }
+        Ok(Ok(Some(key)))
+    }
+}
+
+impl Staging<'_> {
+    fn append(&mut self, message: &NewMessage, seq: u64, key: Option<KeyUse>) -> Option<Answer> {
+        if let Err(error) = message.judge_without_threads() {
+            return Some(of_append(error).into());
+        }
+        let (is_guest, connection) = (message.user.is_guest(), message.connection);
+        let frame = message.folded(self.room, seq, self.at, None).frame;
+        let content = Content::Message { frame, is_guest, connection };
+        self.push(Entry { seq, at: self.at, key, content })?;
+        Some(self.answer(Some(seq), self.at).into())
+    }
+
+    fn change(
+        &mut self,
+        change: &NewChange,
+        seq: u64,
+        key: Option<KeyUse>,
+        is_readable: bool,
+    ) -> Option<Answer> {
+        let target = change.target;
+        let state = match (self.states.get(&target), self.loaded.targets.get(&target)) {
+            _ if !is_readable => return Some(ChangeError::NoMessage.into()),
+            (Some(state), _) => state,
+            (None, Some(Loading::Known(state))) => state,
+            (None, Some(Loading::Missing)) => return Some(ChangeError::NoMessage.into()),
+            (None, Some(Loading::Damaged)) => {
+                return Some(ChangeError::from(Unavailable::new("the message is damaged")).into());
+            }
+            (None, None) => return None,
+        };
+        match state.judge(change, self.pins.len(), self.at, self.limits) {
+            Err(error) => return Some(error.into()),
+            Ok(Verdict::Unchanged) => return Some(self.answer(None, self.at).into()),
+            Ok(Verdict::Deleted(seq)) => {
+                let result = Ok(self.answer(Some(seq), self.at).repeated());
+                return Some(Answer { result, erasing: Some(target) });
+            }
+            Ok(Verdict::Store) => {}
+        }
+        let kind = change.change.kind();
+        let is_deletion = kind == ChangeKind::Deleted;
+        if is_deletion && self.erasing.len() >= MAX_ERASING {
+            return Some(ChangeError::from(Unavailable::new("too many deletions are not complete")).into());
+        }
+        if !self.states.contains_key(&target) && self.states.len() >= MAX_TARGETS {
+            return None;
+        }
+        // All reactions to one message in one record are one entry, unless another change came between them.
+        let joined = self.reacted.get(&target).copied();
+        let joined = joined.filter(|seq| kind == ChangeKind::Reactions && state.is_at(*seq));
+        let mut state = state.clone();
+        let seq = joined.unwrap_or(seq);
+        if joined.is_none() {
+            let entry = ChangeEntry::new(seq, self.at, change.user.clone(), target, kind);
+            self.push(Entry { seq, at: self.at, key, content: Content::Change(entry) })?;
+        }
+        state.apply(change, seq, self.at, &self.loaded.recent);
+        self.states.insert(target, state);
+        match kind {
+            ChangeKind::Reactions => drop(self.reacted.insert(target, seq)),
+            ChangeKind::Pinned | ChangeKind::Deleted => self.pin(target),
+            _ => {}
+        }
+        if is_deletion {
+            self.erasing.push(target);
+        }
+        Some(Answer { result: Ok(self.answer(Some(seq), self.at)), erasing: is_deletion.then_some(target) })
+    }
+
+    /// Adds a message to the pinned ones, or removes it.
+    fn pin(&mut self, seq: u64) {
+        self.pins.retain(|pinned| *pinned != seq);
+        if self.states.get(&seq).is_some_and(MessageState::is_pinned) {
+            let index = self.pins.partition_point(|pinned| *pinned < seq);
+            self.pins.insert(index, seq);
+        }
+    }
+
+    /// Adds an entry. Returns `None` if it has no space.
+    fn push(&mut self, entry: Entry) -> Option<()> {
+        self.bytes += entry.max_bytes();
+        if self.bytes > self.log.max_bytes && !self.entries.is_empty() {
+            return None;
+        }
+        if let Some(key) = &entry.key {
+            self.new_keys.insert(key, entry.seq, entry.at);
+        }
+        self.entries.push(entry);
+        Some(())
+    }
+
+    fn answer(&self, seq: Option<u64>, at: u64) -> Receipt {
+        Receipt { epoch: self.epoch.clone(), seq, at, duplicate: false }
+    }
+}
+
+impl From<Receipt> for Answer {
+    fn from(receipt: Receipt) -> Self {
+        Self { result: Ok(receipt), erasing: None }
+    }
+}
+
+impl From<ChangeError> for Answer {
+    fn from(error: ChangeError) -> Self {
+        Self { result: Err(error), erasing: None }
+    }
+}
+
+/// Returns the oldest position that a log keeps: at least the newest messages stay, unless there are too many entries.
+fn retained(head: u64, messages: u64, retain: Option<u64>) -> u64 {
+    let Some(count) = retain else { return 1 };
+    let count = count.max(1);
+    // The position of a message is not below its number.
+    let by_messages = (messages + 1).saturating_sub(count);
+    by_messages.max((head + 1).saturating_sub(RoomLimits::max_entries(count)))
 }
 
 pub(super) fn unix_millis() -> u64 {
@@ -158,51 +322,4 @@ pub(super) fn unix_millis() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use chat_core::{RawValue, StoredMessage, User};
-
-    use super::*;
-
-    const LOG: LogLimits = LogLimits { max_keys: 100, retain_messages: None, max_bytes: 64 * 1024 };
-
-    fn message(key: Option<&str>, text: &str) -> NewMessage {
-        let body = RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).unwrap();
-        NewMessage::new(User::guest("ann").unwrap(), body).with_key(key.map(ToOwned::to_owned))
-    }
-
-    fn stage(log: &mut Applied, messages: &[NewMessage], limits: &Limits) -> Staged {
-        log.stage(&"lobby".parse().unwrap(), messages.iter(), limits, LOG)
-    }
-
-    #[test]
-    fn a_record_ends_before_the_message_that_has_no_space_in_it() {
-        let mut log = Applied::new(Arc::new(Life::for_tests()), Tail::default());
-        let messages = ["a", "b", "c"].map(|letter| message(None, &letter.repeat(30_000)));
-        let staged = stage(&mut log, &messages, &Limits::default());
-        assert_eq!((staged.answers.len(), staged.record.entries.len()), (2, 2));
-        assert!(staged.bytes.len() < LOG.max_bytes, "{}", staged.bytes.len());
-        let large = message(None, &"d".repeat(100_000));
-        let staged = stage(&mut log, &[large, message(None, "e")], &Limits::default());
-        assert_eq!(staged.answers.len(), 1, "it is a record of its own");
-    }
-
-    #[test]
-    fn a_new_key_is_unavailable_while_a_record_that_cannot_be_read_may_have_it() {
-        let limits = Limits::default().with(|limits| limits.rooms.key_window = Duration::from_millis(200));
-        let mut log = Applied::new(Arc::new(Life::for_tests()), Tail::default());
-        let first = stage(&mut log, &[message(Some("k"), "1")], &limits).record;
-        log.apply(Some(&Record { place: 1, ..first }));
-        log.apply(None);
-        let entry = Entry { stored: StoredMessage::new(3, "{}"), at: unix_millis(), key: None };
-        log.apply(Some(&Record { place: 3, id: 3, previous: 2, oldest: 1, entries: vec![entry] }));
-        let messages = [message(Some("l"), "2"), message(Some("k"), "1"), message(None, "3")];
-        let staged = stage(&mut log, &messages, &limits);
-        assert!(matches!(staged.answers[0], Err(AppendError::Unavailable(_))), "{:?}", staged.answers[0]);
-        assert!(staged.answers[1].as_ref().is_ok_and(|receipt| receipt.duplicate));
-        assert!(staged.answers[2].is_ok());
-        std::thread::sleep(Duration::from_millis(210));
-        assert!(stage(&mut log, &messages[..1], &limits).answers[0].is_ok(), "the window is over");
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::life::Life;
@@ -10,7 +10,7 @@ use super::places::Places;
 const MAX_REPORTED: usize = 32;
 
 /// The end of a room's log: its last record, as far as this node knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tail {
     /// The place of the record; 0 if the room has none.
     pub(crate) place: u64,
@@ -21,12 +21,24 @@ pub(crate) struct Tail {
     pub(crate) oldest: u64,
     /// The time of its last entry.
     pub(crate) at: u64,
+    /// The number of messages among all entries of the room.
+    pub(crate) messages: u64,
+    /// The pinned messages, ascending.
+    pub(crate) pins: Arc<[u64]>,
+    /// The deleted messages whose text may not be erased yet.
+    pub(crate) erasing: Arc<[u64]>,
 }
 
 impl Tail {
     pub(crate) fn of(record: &Record) -> Self {
-        let Record { place, id, oldest, .. } = *record;
-        Self { place, id, head: record.last(), oldest, at: record.at() }
+        let Record { place, id, oldest, messages, .. } = *record;
+        let (pins, erasing) = (record.pins.as_slice().into(), record.erasing.as_slice().into());
+        Self { place, id, head: record.last(), oldest, at: record.at(), messages, pins, erasing }
+    }
+
+    /// Returns true if the log has entries that are not messages.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.head > self.messages
     }
 
     /// Returns the oldest position that can be read, or the next position if there is none.
@@ -52,6 +64,8 @@ pub(super) struct RoomState {
     pub(super) is_renewing: bool,
     /// The places and the ids of the records that were reported last.
     reported: VecDeque<(u64, u64)>,
+    /// Those of [`Tail::erasing`] whose text is erased.
+    erased: BTreeSet<u64>,
 }
 
 /// The result of [`RoomState::note`].
@@ -67,8 +81,22 @@ pub(super) enum Noted {
 
 impl RoomState {
     pub(super) fn new(life: Arc<Life>) -> Self {
-        let (tail, places, reported) = Default::default();
-        Self { life, tail, places, is_renewing: false, reported }
+        let (tail, places, reported, erased) = Default::default();
+        Self { life, tail, places, is_renewing: false, reported, erased }
+    }
+
+    /// Records that the text of a deleted message is erased.
+    pub(super) fn note_erased(&mut self, life: &Arc<Life>, seq: u64) {
+        if Arc::ptr_eq(&self.life, life) {
+            let erasing = &self.tail.erasing;
+            self.erased.retain(|seq| erasing.contains(seq));
+            self.erased.insert(seq);
+        }
+    }
+
+    /// Returns the deleted messages whose text may not be erased yet.
+    pub(super) fn erasing(&self) -> Vec<u64> {
+        self.tail.erasing.iter().copied().filter(|seq| !self.erased.contains(seq)).collect()
     }
 
     /// Records that the log has this record.
@@ -113,15 +141,14 @@ impl RoomState {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::StoredMessage;
-
-    use crate::record::Entry;
+    use crate::record::{Content, Entry};
 
     use super::*;
 
     fn record(place: u64, id: u64, previous: u64, first: u64) -> Record {
-        let entry = Entry { stored: StoredMessage::new(first, "{}"), at: 1, key: None };
-        Record { place, id, previous, oldest: 1, entries: vec![entry] }
+        let content = Content::Message { frame: "{}".into(), is_guest: false, connection: None };
+        let entries = vec![Entry { seq: first, at: 1, key: None, content }];
+        Record { place, id, previous, oldest: 1, entries, ..Record::default() }
     }
 
     #[test]

@@ -1,16 +1,19 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{AppendError, AppendReceipt, NewMessage, Unavailable};
-use tokio::sync::{mpsc, oneshot};
+use chat_core::{Change, ChangeError, Unavailable};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 
-use super::stage::{Applied, LogLimits, Staged, unix_millis};
-use super::{SharedRoom, Tail, View};
+use super::job::{Job, expire, refuse};
+use super::load::Loaded;
+use super::stage::{Answer, Applied, LogLimits, Staged, unix_millis};
+use super::{SharedRoom, States, Tail, View, Work};
 
 /// The time after which a writer without an append ends, and forgets the keys of its room.
 const IDLE: Duration = Duration::from_secs(60);
@@ -23,14 +26,6 @@ const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// The positions by which the oldest one moves before the records below it are removed from the stream.
 const TRIM_STEP: u64 = 256;
-
-/// A message that waits for the writer.
-pub(super) struct Job {
-    pub(super) message: NewMessage,
-    /// The time until which it is tried to store the message.
-    pub(super) until: Instant,
-    pub(super) answer: oneshot::Sender<Result<AppendReceipt, AppendError>>,
-}
 
 /// The task that appends to one room on this node. Writers of other nodes may append to it too: of two records for one
 /// place, the stream takes one.
@@ -64,13 +59,13 @@ impl Writer {
                 continue;
             };
             let Some(job) = job else { return };
-            let mut bytes = job.message.body.get().len();
+            let mut bytes = job.work.bytes();
             let mut batch = vec![job];
             while batch.len() < MAX_ENTRIES
                 && bytes < MAX_BYTES
                 && let Ok(job) = self.jobs.try_recv()
             {
-                bytes += job.message.body.get().len();
+                bytes += job.work.bytes();
                 batch.push(job);
             }
             self.store(batch).await;
@@ -78,7 +73,7 @@ impl Writer {
         }
     }
 
-    /// Stores messages, in one record unless they are too large, and answers each.
+    /// Stores messages and changes, in one record unless they are too large, and answers each.
     async fn store(&mut self, mut batch: Vec<Job>) {
         let mut failures = 0;
         loop {
@@ -93,9 +88,17 @@ impl Writer {
                 pause(&mut failures).await;
                 continue;
             }
-            let Some(mut staged) = self.stage(&batch) else { continue };
+            let Ok(loaded) = self.load_targets(&batch).await else {
+                pause(&mut failures).await;
+                continue;
+            };
+            let Some(mut staged) = self.stage(&batch, &loaded) else { continue };
             if staged.record.entries.is_empty() {
-                answer(&mut batch, staged.answers);
+                if staged.answers.is_empty() {
+                    // The log has changed since.
+                    pause(&mut failures).await;
+                }
+                self.answer(&mut batch, staged.answers);
                 continue;
             }
             let count = staged.answers.len();
@@ -106,14 +109,15 @@ impl Writer {
                         if log.tail.place < place {
                             log.apply(Some(&staged.record));
                         }
-                        self.room.hear(&log.life, &staged.record);
+                        self.room.hear(&log.life, &staged.record, &staged.states);
                         if log.life.is_lost() {
                             self.log = None;
                             refuse(batch.drain(..count), &lost());
                             continue;
                         }
                     }
-                    answer(&mut batch, staged.answers);
+                    self.answer(&mut batch, staged.answers);
+                    self.remove_states(loaded, &staged.states).await;
                     failures = 0;
                 }
                 Tried::Rejected(unavailable) => refuse(batch.drain(..count), &unavailable),
@@ -122,14 +126,58 @@ impl Writer {
         }
     }
 
-    fn stage(&mut self, batch: &[Job]) -> Option<Staged> {
+    /// Reads the messages that the changes name.
+    async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, Unavailable> {
+        let Some(log) = &self.log else { return Err(lost()) };
+        let is_deletion =
+            |job: &Job| matches!(&job.work, Work::Change(c) if matches!(c.change, Change::Delete { .. }));
+        let targets: BTreeSet<u64> = batch.iter().filter_map(|job| job.work.target()).collect();
+        let has_deletion = batch.iter().any(is_deletion);
+        self.room.load(&log.life, &log.tail, targets, has_deletion).await
+    }
+
+    /// Removes the states that were replaced.
+    async fn remove_states(&self, loaded: Loaded, stored: &States) {
+        for (seq, place) in loaded.places {
+            if stored.contains_key(&seq) {
+                // If it fails, a deletion removes it.
+                self.room.node.link.erase_later(place).await;
+            }
+        }
+    }
+
+    fn stage(&mut self, batch: &[Job], loaded: &Loaded) -> Option<Staged> {
         let SharedRoom { name, limits, node, .. } = &*self.room;
         let log = LogLimits {
             max_keys: node.max_keys_per_user,
             retain_messages: node.retain_messages,
             max_bytes: MAX_BYTES.min(node.link.max_payload()),
         };
-        Some(self.log.as_mut()?.stage(name, batch.iter().map(|job| &job.message), limits, log))
+        let erasing = self.room.state.lock().erasing();
+        let works = batch.iter().map(|job| &job.work);
+        Some(self.log.as_mut()?.stage(name, works, (loaded, erasing), limits, log))
+    }
+
+    /// Answers the first jobs, and removes them. The answer to a deletion comes when the text is erased.
+    fn answer(&self, batch: &mut Vec<Job>, answers: Vec<Answer>) {
+        let (mut targets, mut waiting) = (Vec::new(), Vec::new());
+        for (job, Answer { result, erasing }) in batch.drain(..answers.len()).zip(answers) {
+            if let Some(target) = erasing {
+                targets.push(target);
+                waiting.push((job, result));
+            } else {
+                let _gone = job.answer.send(result);
+            }
+        }
+        let Some(log) = self.log.as_ref().filter(|_| !targets.is_empty()) else { return };
+        let (room, life) = (Arc::clone(&self.room), Arc::clone(&log.life));
+        tokio::spawn(async move {
+            let erased = room.erase(&life, &targets).await;
+            for (job, result) in waiting {
+                let result = erased.clone().map_err(ChangeError::from).and(result);
+                let _gone = job.answer.send(result);
+            }
+        });
     }
 
     /// Stores a record. A record without an acknowledgement is sent again as it is: the stream takes it once at most,
@@ -140,7 +188,12 @@ impl Writer {
             let (life, last) = (Arc::clone(&log.life), log.tail.place);
             let highest = life.highest();
             let subject = life.subject(&self.room.token);
-            match self.room.node.link.append(&subject, last, staged.bytes.clone()).await {
+            let states = staged
+                .states
+                .iter()
+                .map(|(seq, state)| (life.state_subject(&self.room.token, seq), state.encode()));
+            let states: Vec<_> = states.collect();
+            match self.room.node.link.append(&subject, last, staged.bytes.clone(), &states).await {
                 Ok(_) if life.is_lost() => {
                     self.log = None;
                     return Tried::Rejected(lost());
@@ -186,7 +239,8 @@ impl Writer {
         let is_current = self.log.as_ref().is_some_and(|log| Arc::ptr_eq(&log.life, &known.life));
         let View { life, tail } = if own.is_some() || !is_current { self.room.look().await? } else { known };
         if !is_current {
-            self.log = Some(self.load(life, tail).await?);
+            self.log = Some(self.load_keys(life, tail).await?);
+            self.room.resume_erasure();
             return Ok(None);
         }
         let Some(log) = &mut self.log else { return Ok(None) };
@@ -201,12 +255,18 @@ impl Writer {
     }
 
     /// Reads the keys of a room that are within the key window.
-    async fn load(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
+    async fn load_keys(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
+        let (place, at) = (tail.place, tail.at);
+        let has_copies = tail.has_changes();
         let mut log = Applied::new(Arc::clone(&life), tail);
         let start = self.window_start();
-        if tail.place > 0 && tail.at >= start {
+        if place > 0 && at >= start {
+            if has_copies {
+                let copies = self.room.copies_from(&life, start).await?;
+                copies.iter().for_each(|record| log.learn_keys(Some(record)));
+            }
             let from = From::Time(start);
-            self.room.each_record(&life, from, None, tail.place, |record| log.learn_keys(record)).await?;
+            self.room.each_record(&life, from, None, place, |record| log.learn_keys(record)).await?;
         }
         Ok(log)
     }
@@ -234,29 +294,6 @@ impl Writer {
 /// Returns the answer of a log that has lost its end. A new epoch starts soon.
 fn lost() -> Unavailable {
     Unavailable::new("the log has lost its end")
-}
-
-/// Removes the messages for which nobody waits, and answers those whose time is over.
-fn expire(batch: Vec<Job>) -> Vec<Job> {
-    let now = Instant::now();
-    let waits = |job: &Job| !job.answer.is_closed();
-    let (waiting, expired): (Vec<_>, Vec<_>) =
-        batch.into_iter().filter(waits).partition(|job| job.until > now);
-    refuse(expired, &Unavailable::new("the stream did not store the message in time"));
-    waiting
-}
-
-fn refuse(batch: impl IntoIterator<Item = Job>, unavailable: &Unavailable) {
-    for job in batch {
-        let _gone = job.answer.send(Err(unavailable.clone().into()));
-    }
-}
-
-/// Answers the first messages, and removes them.
-fn answer(batch: &mut Vec<Job>, answers: Vec<Result<AppendReceipt, AppendError>>) {
-    for (job, answer) in batch.drain(..answers.len()).zip(answers) {
-        let _gone = job.answer.send(answer);
-    }
 }
 
 /// Waits before the next try, with a random part, so that writers of several nodes do not meet again.

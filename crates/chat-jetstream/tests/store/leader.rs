@@ -3,13 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_core::Limits;
+use chat_core::{AppendError, ChangeError, Limits};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::servers::{Servers, request};
-use crate::support::{Opened, node};
+use crate::support::{Opened, body, node, react};
 
 const ROOMS: [&str; 3] = ["lobby", "hall", "attic"];
 
@@ -25,7 +25,10 @@ const ENOUGH: usize = 200;
 /// Each acknowledged key, with its room and position.
 type Acknowledged = Arc<Mutex<BTreeMap<String, (usize, u64)>>>;
 
-/// The keys of messages in two nodes are repeated until they are acknowledged, as clients do.
+/// Each writer reacts to one of this many of its messages.
+const PER_REACTION: usize = 5;
+
+/// The keys of messages in two nodes are repeated until they are acknowledged, as clients do. So are reactions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_killed_loses_no_acknowledged_message() {
     let mut servers = Servers::start(3);
@@ -65,16 +68,20 @@ async fn a_leader_that_is_killed_loses_no_acknowledged_message() {
     let acknowledged = acknowledged.lock().clone();
     assert!(acknowledged.len() >= 3 * ENOUGH);
     for (index, name) in ROOMS.iter().enumerate() {
-        let stored = Opened::open(&store, name, &limits).await.texts().await;
-        let seqs: Vec<_> = stored.iter().map(|(seq, _)| *seq).collect();
-        assert_eq!(seqs, (1..=stored.len() as u64).collect::<Vec<_>>(), "no hole");
+        let room = Opened::open(&store, name, &limits).await;
+        let (entries, events) = (room.entries().await, room.events().await);
+        let head = entries.len() as u64;
+        assert_eq!(entries, (1..=head).collect::<Vec<_>>(), "no hole");
+        let stored: Vec<_> = events.iter().map(|(seq, event)| (*seq, body(event))).collect();
         let by_text: BTreeMap<_, _> = stored.iter().map(|(seq, text)| (text, *seq)).collect();
         assert_eq!(by_text.len(), stored.len(), "each text once");
         for (text, (_, seq)) in acknowledged.iter().filter(|(_, (room, _))| *room == index) {
             assert_eq!(by_text.get(text), Some(seq), "{text}");
+            let reactions = &events[seq]["reactions"];
+            assert!(!has_reaction(text) || reactions[0]["count"] == 1, "{text}: {reactions}");
         }
         for (_, room) in opened.iter().filter(|(room, _)| *room == index) {
-            room.hears(stored.len() as u64).await;
+            room.hears(head).await;
         }
     }
 }
@@ -92,13 +99,26 @@ async fn write(
         let receipt = loop {
             match room.append(&text, Some(&text)).await {
                 Ok(receipt) => break receipt,
-                Err(chat_core::AppendError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
+                Err(AppendError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
                 Err(error) => panic!("{text}: {error}"),
             }
         };
+        while has_reaction(&text) {
+            match room.change(&writer, receipt.seq, react()).await {
+                Ok(_) => break,
+                Err(ChangeError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("a reaction to {text}: {error}"),
+            }
+        }
         acknowledged.lock().insert(text, (index, receipt.seq));
         counter.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Returns true if the writer reacts to this message of its own.
+fn has_reaction(text: &str) -> bool {
+    let number: usize = text.rsplit('-').next().and_then(|number| number.parse().ok()).expect("a number");
+    number.is_multiple_of(PER_REACTION)
 }
 
 async fn enough(counter: &AtomicUsize, count: usize) {

@@ -5,6 +5,8 @@ mod proxy;
 #[path = "../support/servers.rs"]
 mod servers;
 
+mod changes;
+mod erasure;
 mod history;
 mod leader;
 mod lost_end;

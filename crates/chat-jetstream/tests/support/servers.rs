@@ -15,6 +15,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The name of the configuration in the directory of a server.
 const CONFIG: &str = "nats.conf";
 
+/// A user who may not remove messages, and the password.
+pub(crate) const NO_ERASURE: &str = "no_erasure";
+
+/// A user who does not see the other nodes of the stream `chat` and is not seen by them, and the password.
+pub(crate) const ALONE: &str = "alone";
+
 /// Servers of NATS on loopback, each with a directory of its own. They end with this value.
 pub(crate) struct Servers {
     servers: Vec<Server>,
@@ -47,6 +53,14 @@ impl Servers {
             let mut config = json!({
                 "server_name": format!("n{number}"),
                 "listen": format!("127.0.0.1:{}", ports[number]),
+                "authorization": { "users": [
+                    { "user": "all", "password": "all" },
+                    { "user": NO_ERASURE, "password": NO_ERASURE, "permissions": {
+                        "publish": { "deny": "$JS.API.STREAM.MSG.DELETE.>" } } },
+                    { "user": ALONE, "password": ALONE, "permissions": {
+                        "publish": { "deny": "chat.n.*" }, "subscribe": { "deny": "chat.n.*" } } },
+                ] },
+                "no_auth_user": "all",
                 "jetstream": { "store_dir": home, "max_mem": 268_435_456, "max_file": 4_294_967_296_u64 },
             });
             if !cluster.is_null() {

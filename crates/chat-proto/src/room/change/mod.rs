@@ -209,7 +209,7 @@ impl NewChange {
 }
 
 /// An entry of a log that changes a message. The state of the message is not part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChangeEntry {
     /// The position of the entry.
@@ -217,6 +217,7 @@ pub struct ChangeEntry {
     /// The time of the commit, in milliseconds since the Unix epoch.
     pub at: u64,
     /// The user who made the change.
+    #[serde(with = "crate::user::user_record")]
     pub by: User,
     /// The `seq` of the message.
     pub target: u64,

@@ -1,0 +1,90 @@
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chat_core::{ChangeEntry, Unavailable};
+
+use crate::life::Life;
+use crate::record::MessageState;
+
+use super::read::Wanted;
+use super::{SharedRoom, Tail};
+
+/// The messages that some changes name, as they are at the end of the log.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) targets: HashMap<u64, Loading>,
+    /// The places of the states in the stream.
+    pub(super) places: HashMap<u64, u64>,
+    /// The newest changes of the room, which its members may have in memory, if a message may be deleted.
+    pub(super) recent: Vec<ChangeEntry>,
+}
+
+/// A message that a change names.
+#[derive(Debug)]
+pub(super) enum Loading {
+    Known(Box<MessageState>),
+    /// The log has no message at the position.
+    Missing,
+    Damaged,
+}
+
+impl SharedRoom {
+    /// Reads messages that are to be changed, as they are at the end of the log.
+    pub(super) async fn load(
+        &self,
+        life: &Arc<Life>,
+        tail: &Tail,
+        mut targets: BTreeSet<u64>,
+        has_deletion: bool,
+    ) -> Result<Loaded, Unavailable> {
+        let mut loaded = Loaded::default();
+        targets.retain(|seq| (tail.first()..=tail.head).contains(seq));
+        if targets.is_empty() {
+            return Ok(loaded);
+        }
+        if tail.has_changes() {
+            let found = self.states(life, targets.iter().copied(), tail.place).await?;
+            for (seq, (place, state)) in found.states {
+                loaded.places.insert(seq, place);
+                let loading = state.map_or(Loading::Damaged, |state| Loading::Known(Box::new(state)));
+                loaded.targets.insert(seq, loading);
+            }
+            if has_deletion {
+                loaded.recent = self.recent_changes(life, tail).await?;
+            }
+        }
+        targets.retain(|seq| !loaded.targets.contains_key(seq));
+        for seq in targets {
+            loaded.targets.insert(seq, self.load_unchanged(life, seq).await?);
+        }
+        Ok(loaded)
+    }
+
+    /// Reads a message that was not changed yet.
+    async fn load_unchanged(&self, life: &Arc<Life>, seq: u64) -> Result<Loading, Unavailable> {
+        let (limit, max_bytes, only_messages) = (1, usize::MAX, false);
+        let wanted = Wanted { from: seq, to: seq + 1, limit, max_bytes, only_messages };
+        let entries = self.collect(life, &wanted).await?.entries;
+        Ok(match entries.first() {
+            None => Loading::Damaged,
+            Some(entry) if !entry.is_message() => Loading::Missing,
+            Some(entry) => {
+                MessageState::of(entry).map_or(Loading::Damaged, |state| Loading::Known(Box::new(state)))
+            }
+        })
+    }
+
+    /// Returns the changes among the newest entries, which the members of the room may have in memory.
+    pub(super) async fn recent_changes(
+        &self,
+        life: &Arc<Life>,
+        tail: &Tail,
+    ) -> Result<Vec<ChangeEntry>, Unavailable> {
+        let held = self.limits.rooms.tail_events as u64;
+        let from = (tail.head + 1).saturating_sub(held).max(tail.first());
+        let (limit, max_bytes) = (usize::MAX, usize::MAX);
+        let wanted = Wanted { from, to: tail.head + 1, limit, max_bytes, only_messages: false };
+        let entries = self.collect(life, &wanted).await?.entries;
+        Ok(entries.iter().filter_map(|entry| entry.change().cloned()).collect())
+    }
+}

@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use chat_core::{Change, RawValue, User};
+
+use super::*;
+
+const LOG: LogLimits = LogLimits { max_keys: 100, retain_messages: None, max_bytes: 64 * 1024 };
+
+fn message(key: Option<&str>, text: &str) -> Work {
+    let body = RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).unwrap();
+    Work::Append(NewMessage::new(user("ann"), body).with_key(key.map(ToOwned::to_owned)))
+}
+
+fn user(id: &str) -> User {
+    User::new(id, id).unwrap()
+}
+
+fn change(by: &str, target: u64, change: Change) -> Work {
+    Work::Change(NewChange::new(user(by), target, change))
+}
+
+fn react(by: &str, target: u64) -> Work {
+    change(by, target, Change::React { reaction: "+1".to_owned(), on: true })
+}
+
+fn stage(log: &mut Applied, works: &[Work], limits: &Limits) -> Staged {
+    stage_loaded(log, works, &Loaded::default(), limits)
+}
+
+fn stage_loaded(log: &mut Applied, works: &[Work], loaded: &Loaded, limits: &Limits) -> Staged {
+    log.stage(&"lobby".parse().unwrap(), works.iter(), (loaded, Vec::new()), limits, LOG)
+}
+
+/// A log with some messages, and those messages as the stream has them.
+fn changeable(count: usize) -> (Applied, Loaded) {
+    let mut log = Applied::new(Arc::new(Life::for_tests()), Tail::default());
+    let messages: Vec<_> = (0..count).map(|_| message(None, "hi")).collect();
+    let record = stage(&mut log, &messages, &Limits::default()).record;
+    let mut loaded = Loaded::default();
+    for entry in &record.entries {
+        let state = MessageState::of(entry).unwrap();
+        loaded.targets.insert(entry.seq, Loading::Known(Box::new(state)));
+    }
+    log.apply(Some(&Record { place: 1, ..record }));
+    (log, loaded)
+}
+
+#[test]
+fn all_reactions_to_one_message_are_one_entry_unless_another_change_is_between_them() {
+    let (mut log, loaded) = changeable(2);
+    let edit = change("ann", 1, Change::Edit { body: RawValue::from_string("{}".to_owned()).unwrap() });
+    let works = [react("a", 1), react("b", 1), react("c", 2), react("d", 1), edit, react("e", 1)];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    let seqs: Vec<_> =
+        staged.answers.iter().map(|answer| answer.result.as_ref().unwrap().seq.unwrap()).collect();
+    assert_eq!(seqs, [3, 3, 4, 3, 5, 6]);
+    assert_eq!((staged.record.entries.len(), staged.states.len()), (4, 2));
+    assert_eq!(staged.record.messages, 2);
+}
+
+#[test]
+fn a_change_of_a_message_of_the_same_record_waits_for_the_next_one() {
+    let (mut log, loaded) = changeable(1);
+    let works = [message(None, "new"), react("a", 1), react("a", 2), react("a", 9)];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert_eq!((staged.answers.len(), staged.record.entries.len()), (2, 2));
+    let staged = stage_loaded(&mut log, &works[3..], &loaded, &Limits::default());
+    assert_eq!(staged.answers[0].result, Err(ChangeError::NoMessage));
+}
+
+#[test]
+fn a_record_changes_a_limited_number_of_messages() {
+    let (mut log, loaded) = changeable(MAX_TARGETS + 1);
+    let works: Vec<_> = (1..=MAX_TARGETS as u64 + 1).map(|seq| react("a", seq)).collect();
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert_eq!(staged.answers.len(), MAX_TARGETS);
+}
+
+#[test]
+fn changes_do_not_count_as_messages_up_to_four_for_each() {
+    for (head, messages, oldest) in [(100, 100, 91), (50, 10, 1), (51, 10, 2), (1_000, 500, 951)] {
+        assert_eq!(retained(head, messages, Some(10)), oldest, "{head} {messages}");
+    }
+}
+
+#[test]
+fn a_record_ends_before_the_message_that_has_no_space_in_it() {
+    let mut log = Applied::new(Arc::new(Life::for_tests()), Tail::default());
+    let messages = ["a", "b", "c"].map(|letter| message(None, &letter.repeat(30_000)));
+    let staged = stage(&mut log, &messages, &Limits::default());
+    assert_eq!((staged.answers.len(), staged.record.entries.len()), (2, 2));
+    assert!(staged.bytes.len() < LOG.max_bytes, "{}", staged.bytes.len());
+    let large = message(None, &"d".repeat(100_000));
+    let staged = stage(&mut log, &[large, message(None, "e")], &Limits::default());
+    assert_eq!(staged.answers.len(), 1, "it is a record of its own");
+}
+
+#[test]
+fn a_new_key_is_unavailable_while_a_record_that_cannot_be_read_may_have_it() {
+    let limits = Limits::default().with(|limits| limits.rooms.key_window = Duration::from_millis(200));
+    let mut log = Applied::new(Arc::new(Life::for_tests()), Tail::default());
+    let first = stage(&mut log, &[message(Some("k"), "1")], &limits).record;
+    log.apply(Some(&Record { place: 1, ..first }));
+    log.apply(None);
+    let content = Content::Message { frame: "{}".into(), is_guest: false, connection: None };
+    let entries = vec![Entry { seq: 3, at: unix_millis(), key: None, content }];
+    log.apply(Some(&Record { place: 3, id: 3, previous: 2, oldest: 1, entries, ..Record::default() }));
+    let messages = [message(Some("l"), "2"), message(Some("k"), "1"), message(None, "3")];
+    let staged = stage(&mut log, &messages, &limits);
+    let results: Vec<_> = staged.answers.iter().map(|answer| &answer.result).collect();
+    assert!(matches!(results[0], Err(ChangeError::Unavailable(_))), "{:?}", results[0]);
+    assert!(results[1].as_ref().is_ok_and(|receipt| receipt.duplicate));
+    assert!(results[2].is_ok());
+    std::thread::sleep(Duration::from_millis(210));
+    assert!(stage(&mut log, &messages[..1], &limits).answers[0].result.is_ok(), "the window is over");
+}

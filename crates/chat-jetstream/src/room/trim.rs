@@ -1,0 +1,79 @@
+use std::sync::Arc;
+
+use chat_core::Unavailable;
+use tokio::time::Instant;
+
+use crate::life::Life;
+use crate::link::From;
+use crate::record::Record;
+
+use super::SharedRoom;
+use super::read::{MAX_LAG, wait_for_replica};
+
+/// The positions whose states and copies are looked for in one request.
+const BATCH: usize = 512;
+
+/// The positions before the oldest record whose copies are looked for.
+const MAX_LEFT: u64 = 8_192;
+
+impl SharedRoom {
+    /// Removes the records from the stream that are below a position and older than a time.
+    pub(super) async fn remove_before(
+        &self,
+        life: &Arc<Life>,
+        oldest: u64,
+        time: u64,
+    ) -> Result<(), Unavailable> {
+        let subject = life.subject(&self.token);
+        let place = self.find(life, oldest).await?;
+        let recent = self.node.link.batch(&subject, From::Time(time), 1).await?;
+        // Without an answer, the copy may be behind.
+        let Some(first) = recent.messages.first() else { return Ok(()) };
+        let cut = place.min(first.place);
+        if self.known().tail.has_changes() {
+            self.remove_states(life, cut).await?;
+        }
+        Ok(self.node.link.purge(&subject, cut).await?)
+    }
+
+    /// Removes the states and the copies of the records before a place, which are removed then.
+    async fn remove_states(&self, life: &Arc<Life>, cut: u64) -> Result<(), Unavailable> {
+        let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
+        let (Some(begin), Some(end)) =
+            (self.first_from(&known, 0).await?, self.first_from(&known, cut).await?)
+        else {
+            return Ok(());
+        };
+        // The oldest records may be copies.
+        let begin = begin.saturating_sub(MAX_LEFT).max(1);
+        let (end, least) = (end.min(self.known().tail.first()), self.known().tail.place);
+        let seqs: Vec<_> = (begin..end).collect();
+        for seqs in seqs.chunks(BATCH) {
+            let subjects = seqs
+                .iter()
+                .flat_map(|seq| [life.state_subject(&self.token, seq), life.copy_subject(&self.token, seq)]);
+            let subjects: Vec<_> = subjects.collect();
+            let stored = loop {
+                match self.node.link.last_of(subjects.clone(), &known, least).await? {
+                    Some(stored) => break stored,
+                    None => wait_for_replica(until).await?,
+                }
+            };
+            for stored in stored {
+                let copy = Record::decode(stored.place, stored.payload).ok();
+                if copy.is_some_and(|copy| copy.last() >= end) {
+                    continue;
+                }
+                self.node.link.purge(&stored.subject, stored.place + 1).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the first position of the first record that is not before a place.
+    async fn first_from(&self, subject: &str, place: u64) -> Result<Option<u64>, Unavailable> {
+        let Some((place, bytes)) = self.node.link.next(subject, place).await? else { return Ok(None) };
+        let record = Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
+        Ok(Some(record.first()))
+    }
+}
