@@ -10,6 +10,7 @@ use crate::life::{Life, new_stream, with_new_epoch};
 use crate::link::{From, Link, LinkError, StreamInfo};
 use crate::node::Node;
 use crate::room::SharedRoom;
+use crate::stats::count;
 
 /// The messages of the stream that are read after a loss of notices. After a longer one, each open room asks.
 const MAX_READ: u64 = 4_096;
@@ -59,6 +60,7 @@ impl Node {
     }
 
     fn renew(&self, life: Life) {
+        count(&self.counters.new_epochs, 1);
         let life = Arc::new(life);
         *self.life.lock() = Arc::clone(&life);
         for room in self.open_rooms() {
@@ -82,6 +84,7 @@ impl Node {
         }
         loop {
             let batch = self.link.batch(&life.all(), From::Place(life.heard() + 1), 256).await?;
+            count(&self.counters.missed, batch.messages.len());
             for message in batch.messages {
                 let room = life.token(&message.subject).and_then(|token| self.open_room(token));
                 if let Some(room) = room

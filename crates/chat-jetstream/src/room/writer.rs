@@ -2,12 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{AppendError, AppendReceipt, NewMessage, Unavailable};
+use metrics::histogram;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
+use crate::stats::{COMMIT_SECONDS, count};
 
 use super::stage::{Applied, LogLimits, Staged, unix_millis};
 use super::{SharedRoom, Tail, View};
@@ -101,6 +103,7 @@ impl Writer {
             let count = staged.answers.len();
             match self.publish(&mut staged, &batch[..count], &mut failures).await {
                 Tried::Stored(place) => {
+                    self.room.node.counters.stored(staged.record.entries.len());
                     staged.record.place = place;
                     if let Some(log) = &mut self.log {
                         if log.tail.place < place {
@@ -140,12 +143,16 @@ impl Writer {
             let (life, last) = (Arc::clone(&log.life), log.tail.place);
             let highest = life.highest();
             let subject = life.subject(&self.room.token);
+            let start = Instant::now();
             match self.room.node.link.append(&subject, last, staged.bytes.clone()).await {
                 Ok(_) if life.is_lost() => {
                     self.log = None;
                     return Tried::Rejected(lost());
                 }
-                Ok(place) if place > highest => return Tried::Stored(place),
+                Ok(place) if place > highest => {
+                    histogram!(COMMIT_SECONDS).record(start.elapsed().as_secs_f64());
+                    return Tried::Stored(place);
+                }
                 Ok(_) => {
                     // A place that was given out before: the stream has lost its end.
                     life.lose();
@@ -155,7 +162,8 @@ impl Writer {
                 }
                 Err(AppendRefused::Rejected(error)) => return Tried::Rejected(error.into()),
                 Err(AppendRefused::NoLeader) => self.room.node.nudge(),
-                Err(AppendRefused::WrongSequence | AppendRefused::Unknown) => {}
+                Err(AppendRefused::WrongSequence) => count(&self.room.node.counters.conflicts, 1),
+                Err(AppendRefused::Unknown) => {}
             }
             match self.catch_up(Some(staged.record.id)).await {
                 Ok(Some(place)) => return Tried::Stored(place),
