@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::life::{Life, is_token, random_number};
 use crate::link::Link;
-use crate::node::{Asked, ClaimedName, Connection, Node, find_or_create};
+use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
 use crate::room::SharedRoom;
 use crate::stats::count;
 use crate::{OpenError, Options, Stats};
@@ -65,7 +65,7 @@ impl JetStreamStore {
         let connected = Connection::open(servers, options.connect.clone()).await;
         let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
         let link = Link { client, stream: options.stream.clone() };
-        let info = find_or_create(&link, options.replicas).await;
+        let info = wait_for_stream(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
         let info = info.map_err(|error| no_stream(error.to_string()))?;
         let life = Life::of(&info).ok_or_else(|| OpenError::ForeignStream(options.stream.clone()))?;

@@ -1,9 +1,10 @@
 //! Two nodes on two adapters, on three servers of NATS, while nodes and servers fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use chat_proto::RoomName;
 use chat_tests::{Client, Daemon, eventually};
 use serde_json::json;
@@ -25,7 +26,12 @@ const LEAVE_TIME: Duration = Duration::from_secs(16);
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_and_a_leader_fail_and_no_message_is_lost() -> Result<()> {
     let (mut servers, client) = servers(3).await;
-    let (a, b) = (node(AXUM, "a", &servers)?, node(ACTIX, "b", &servers)?);
+    // Both create the stream.
+    let (a, b) = thread::scope(|scope| {
+        let b = scope.spawn(|| node(ACTIX, "b", &servers));
+        (node(AXUM, "a", &servers), b.join())
+    });
+    let (a, b) = (a?, b.map_err(|_| anyhow!("a panic"))??);
     talk(&a, &b).await?;
 
     let (room, url) = ("hall".parse::<RoomName>()?, Balancer::start(&[a.address(), b.address()]).await?);

@@ -18,6 +18,10 @@ const MAX_READ: u64 = 4_096;
 /// The rooms that ask the leader at the same time.
 const MAX_ASKING: usize = 32;
 
+/// The time for servers that have just started to provide the stream, and the pause between two questions.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
+
 /// The time in which notices that are on their way arrive.
 const NOTICE_TIME: Duration = Duration::from_millis(50);
 
@@ -113,6 +117,18 @@ impl Node {
             first = first.and(result);
         }
         first
+    }
+}
+
+/// Returns the stream. Creates it if it does not exist. Waits while the servers elect their leaders, or create the stream
+/// for another node.
+pub(crate) async fn wait_for_stream(link: &Link, replicas: usize) -> Result<StreamInfo, LinkError> {
+    let until = Instant::now() + OPEN_TIMEOUT;
+    loop {
+        match find_or_create(link, replicas).await {
+            Err(error) if error.is_temporary() && Instant::now() < until => sleep(OPEN_PAUSE).await,
+            result => return result,
+        }
     }
 }
 
