@@ -177,7 +177,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts a binary on a free port, with JSON logs and further arguments. Its store is a temporary directory unless
-    /// the arguments name one. It does not ignore SIGHUP.
+    /// the arguments name one, or a cluster. It does not ignore SIGHUP.
     pub fn start(binary: Binary, arguments: &[&str]) -> Result<Self> {
         Self::spawn(binary.hangup_command()?, binary, arguments)
     }
@@ -231,8 +231,10 @@ impl Daemon {
         input: Stdio,
     ) -> Result<Result<Self, StartFailure>> {
         let data = TempDir::new()?;
+        // A cluster has the rooms. An empty variable counts as not set.
+        let is_in_cluster = arguments.contains(&"--cluster");
         let mut child = command
-            .env("CHATD_DATA", data.path())
+            .env("CHATD_DATA", if is_in_cluster { Path::new("") } else { data.path() })
             .args(["--listen", "127.0.0.1:0", "--log-format", "json", "--upgrade", binary.upgrade])
             .args(arguments)
             .stdin(input)

@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod history;
 mod host_fault;
 pub mod k6;
+pub mod metrics;
 mod participants;
 mod proxy;
 mod responses;

@@ -1,3 +1,5 @@
+use chat_core::NodeId;
+
 /// A reason why a store cannot be opened. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +34,9 @@ pub enum OpenError {
         "the stream {0} is not a stream of this version of the chat; choose another name, or remove the stream"
     )]
     ForeignStream(String),
+    /// Another live server of the chat has the name of this one.
+    #[error("another server of the chat has the name {0}; choose another name, or stop that server")]
+    NameInUse(NodeId),
 }
 
 impl OpenError {

@@ -153,6 +153,7 @@ mod node;
 mod options;
 mod record;
 mod room;
+mod stats;
 mod store;
 
 pub use async_nats::ConnectOptions;
@@ -160,6 +161,7 @@ pub use async_nats::ConnectOptions;
 pub use bus::NatsBus;
 pub use error::OpenError;
 pub use options::Options;
+pub use stats::{Stats, describe_metrics};
 pub use store::JetStreamStore;
 
 #[cfg(doctest)]

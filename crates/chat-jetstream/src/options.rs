@@ -21,7 +21,7 @@ pub struct Options {
     pub stream: String,
     /// Copies of a stream that is created. The stream can be used while more than half of them can. Default 3.
     pub replicas: usize,
-    /// Name of this server of the chat. No other one may have it. Default `None`: a random name.
+    /// Name of this server of the chat. A second live server of the name is refused. Default `None`: a random name.
     pub node: Option<NodeId>,
     /// Newest messages of a room that can be read, as long as there are at most 4 changes for each. A room with changes
     /// may keep more. Default `None`: all.

@@ -13,9 +13,10 @@ use tokio::time::timeout;
 
 use crate::life::{Life, is_token, random_number};
 use crate::link::Link;
-use crate::node::{Asked, Connection, Node, find_or_create};
+use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
-use crate::{OpenError, Options};
+use crate::stats::count;
+use crate::{OpenError, Options, Stats};
 
 /// The time for the last words of a store that is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +41,8 @@ pub struct JetStreamStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     node: Arc<Node>,
+    /// The copies that the stream had when the store was opened.
+    replicas: usize,
     /// True if the store is closed. A call holds it while it is in progress.
     is_closed: RwLock<bool>,
     /// The tasks of the node, which end with the store.
@@ -48,7 +51,7 @@ struct Inner {
 
 impl JetStreamStore {
     /// Opens the store on the servers with these addresses, separated by commas. Creates the stream if it does not
-    /// exist.
+    /// exist. With [`Options::node`], it takes half a second more, in which another server of that name would answer.
     ///
     /// It must be called in a runtime of tokio, in which the store then runs.
     ///
@@ -66,20 +69,44 @@ impl JetStreamStore {
             return Err(OpenError::OldServer(version));
         }
         let link = Link { client, stream: options.stream.clone() };
-        let info = find_or_create(&link, options.replicas).await;
+        let info = wait_for_stream(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
         let info = info.map_err(|error| no_stream(error.to_string()))?;
         let life = Life::of(&info).ok_or_else(|| OpenError::ForeignStream(options.stream.clone()))?;
+        let unreachable = |error| OpenError::unreachable(servers, &error);
+        let claimed = match &options.node {
+            Some(name) => {
+                let claimed = ClaimedName::claim(&link.client, &link.stream, name).await;
+                Some(claimed.map_err(unreachable)?.ok_or_else(|| OpenError::NameInUse(name.clone()))?)
+            }
+            None => None,
+        };
         let name =
             options.node.as_ref().map_or_else(|| format!("{:016x}", random_number()), ToString::to_string);
         let node = Arc::new(Node::new(link, connection, &options, name, life));
-        let tasks = node.start().await.map_err(|error| OpenError::unreachable(servers, &error))?;
-        Ok(Self(Arc::new(Inner { node, is_closed: RwLock::new(false), tasks: Mutex::new(tasks) })))
+        let mut tasks = node.start().await.map_err(unreachable)?;
+        if let Some(claimed) = claimed {
+            tasks.spawn(claimed.keep());
+        }
+        let replicas = info.config.num_replicas;
+        let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
+        Ok(Self(Arc::new(Inner { node, replicas, is_closed, tasks })))
     }
 
     /// Returns the number of times that a record of the stream could not be read, because it is damaged.
     pub fn unreadable(&self) -> u64 {
-        self.0.node.unreadable_count()
+        self.stats().unreadable
+    }
+
+    /// Returns the counters of the store.
+    pub fn stats(&self) -> Stats {
+        self.0.node.counters.stats()
+    }
+
+    /// Returns the copies that the stream had when the store was opened. [`Options::replicas`] is for a stream that is
+    /// created.
+    pub fn replicas(&self) -> usize {
+        self.0.replicas
     }
 }
 
@@ -160,6 +187,7 @@ impl Opening {
         if let Some(other) = node.peers.of_room(&self.room.token) {
             let asked = Asked { room: self.room.name.clone(), work: &work };
             if let Some(answer) = node.ask(&other, &asked).await {
+                count(&node.counters.routed, usize::from(answer.is_ok()));
                 return answer;
             }
         }

@@ -12,6 +12,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum, value_parser};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::admin::AdminOptions;
+use crate::cluster::ClusterOptions;
 use crate::directives::{Directives, log_level};
 use crate::limit_options::LimitOptions;
 use crate::otlp::OtlpOptions;
@@ -24,6 +25,9 @@ use crate::users::UserOptions;
 
 /// Connections that the kernel holds while the accept loop is busy.
 const BACKLOG: u32 = 4096;
+
+/// The directory of the rooms without `--data` and `--cluster`.
+const DEFAULT_DATA: &str = "./chat-data";
 
 /// The value of `--data` for rooms in memory.
 const MEMORY: &str = ":memory:";
@@ -58,23 +62,28 @@ pub(crate) struct Config {
           value_parser = listen)]
     pub(crate) listen: String,
 
-    /// Store rooms in this directory, which is created if its parent exists; :memory: stores nothing
-    #[arg(long, env = "CHATD_DATA", value_name = "DIR", default_value = "./chat-data", global = true)]
-    data: PathBuf,
+    /// Store rooms in this directory, which is created if its parent exists; :memory: stores nothing [default:
+    /// ./chat-data]
+    #[arg(long, env = "CHATD_DATA", value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
 
-    /// Set the failures that an acknowledged message survives [default: disk]
+    #[command(flatten)]
+    pub(crate) cluster: ClusterOptions,
+
+    /// Set the failures that an acknowledged message survives; with --cluster, it says what the servers of NATS do
+    /// [default: disk, or none with --cluster]
     #[arg(long, env = "CHATD_DURABILITY", value_name = "LEVEL")]
-    durability: Option<Durability>,
+    pub(crate) durability: Option<Durability>,
 
     /// Delete messages that are older than an age (30d, 12h, 90m, 45s), or that exceed a number in a room
     /// (100000msgs); repeatable, in the variable separated by commas [default: keep all]
     #[arg(long, env = "CHATD_RETAIN", value_name = "LIMIT", action = ArgAction::Append, value_delimiter = ',')]
-    retain: Vec<Retain>,
+    pub(crate) retain: Vec<Retain>,
 
     /// Refuse messages above this number of bytes of data (500M, 20G, at least 32M), but still serve history
     /// [default: no limit]
     #[arg(long, env = "CHATD_MAX_DISK", value_name = "BYTES", value_parser = disk_bytes)]
-    max_disk: Option<u64>,
+    pub(crate) max_disk: Option<u64>,
 
     /// Set how a connection becomes a WebSocket
     #[arg(long, env = "CHATD_UPGRADE", value_name = "MODE", default_value = "hijack")]
@@ -157,9 +166,11 @@ pub(crate) enum Upgrade {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Durability {
+pub(crate) enum Durability {
     /// Survives a crash of the machine: the message is on the disk.
     Disk,
+    /// Survives a crash of one machine of a cluster: the message is in the memory of most servers of NATS.
+    Replicated,
     /// Survives a crash of the server, including kill -9; many times faster on slow disks.
     Process,
 }
@@ -246,9 +257,10 @@ impl Config {
             );
         }
         let is_stored = self.durability.is_some() || !self.retain.is_empty() || self.max_disk.is_some();
-        if self.data().is_none() && matches!(self.task, Some(Task::Store(_))) {
+        let is_in_memory = self.data().is_none() && !self.cluster.is_on();
+        if is_in_memory && matches!(self.task, Some(Task::Store(_))) {
             add(&["data"], "--data: a task needs a directory, not :memory:");
-        } else if self.data().is_none() && is_stored {
+        } else if is_in_memory && is_stored {
             let text = "--data: --durability, --retain and --max-disk need a directory, not :memory:";
             add(&["data", "durability", "retain", "max_disk"], text);
         }
@@ -258,6 +270,7 @@ impl Config {
         if let Some(text) = address.and_then(|address| self.exposure(address)) {
             add(&["listen"], &text);
         }
+        found.extend(self.cluster.contradictions(self));
         found
     }
 
@@ -309,15 +322,16 @@ impl Config {
         self.upgrade.mode()
     }
 
-    /// Returns the directory of the rooms; `None` for rooms in memory.
+    /// Returns the directory of the rooms; `None` for rooms in memory or in a cluster.
     pub(crate) fn data(&self) -> Option<&Path> {
-        (self.data.as_os_str() != MEMORY).then_some(&self.data)
+        let data = self.data.as_deref().unwrap_or(Path::new(DEFAULT_DATA));
+        (data.as_os_str() != MEMORY && !self.cluster.is_on()).then_some(data)
     }
 
     /// Returns the options of the store.
     pub(crate) fn options(&self) -> Options {
         let durability = match self.durability.unwrap_or(Durability::Disk) {
-            Durability::Disk => chat_sqlite::Durability::Disk,
+            Durability::Disk | Durability::Replicated => chat_sqlite::Durability::Disk,
             Durability::Process => chat_sqlite::Durability::Process,
         };
         let options = Options::default().with(|options| {
@@ -337,6 +351,17 @@ impl Config {
 
     pub(crate) fn drain_timeout(&self) -> Duration {
         Duration::from_secs(self.drain_timeout.into())
+    }
+}
+
+impl Durability {
+    /// Returns the value of the option.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Replicated => "replicated",
+            Self::Process => "process",
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod echo;
 
 mod admin;
 mod batches;
+mod cluster;
 mod config;
 mod config_file;
 mod descriptors;
@@ -61,7 +62,7 @@ use otlp::Traces;
 use reload::Reload;
 use restart::{Origin, State, notify};
 use signals::{Request, Signals};
-use storage::Storage;
+use storage::{OpenError, Storage};
 use users::CurrentUsers;
 
 pub use load::print_config;
@@ -330,9 +331,9 @@ fn start_reloads(mut reload: Reload) -> Arc<Notify> {
 }
 
 /// Opens the store. A server that follows another one waits until that one has closed it.
-async fn open_storage(config: &Config, origin: Origin) -> Result<Storage, chat_sqlite::OpenError> {
+async fn open_storage(config: &Config, origin: Origin) -> Result<Storage, OpenError> {
     match origin {
-        Origin::Own => Storage::open(config),
+        Origin::Own => Storage::open(config).await,
         Origin::Systemd | Origin::Handover => restart::wait_for_store(config, origin).await,
     }
 }

@@ -29,6 +29,14 @@ impl Retain {
         }
         options
     }
+
+    /// Returns the limit by number, if there is one.
+    pub(crate) fn messages(limits: &[Self]) -> Option<u64> {
+        limits.iter().find_map(|limit| match limit {
+            Self::Messages(messages) => Some(*messages),
+            Self::Age(_) => None,
+        })
+    }
 }
 
 impl FromStr for Retain {

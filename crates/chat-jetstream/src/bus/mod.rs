@@ -52,6 +52,8 @@ pub struct NatsBus {
     notices: mpsc::Sender<Notice>,
     /// The number of notices for which there was no place.
     refused: Arc<AtomicU64>,
+    /// The number of other nodes that are reachable.
+    others: Arc<AtomicU64>,
     /// The other end of the queue, until a node connects.
     waiting: Mutex<Option<mpsc::Receiver<Notice>>>,
 }
@@ -79,8 +81,14 @@ impl NatsBus {
             runtime: Handle::current(),
             notices,
             refused: Arc::default(),
+            others: Arc::default(),
             waiting: Mutex::new(Some(waiting)),
         })
+    }
+
+    /// Returns the number of other servers of the chat that are reachable.
+    pub fn other_nodes(&self) -> u64 {
+        self.others.load(Ordering::Relaxed)
     }
 }
 
@@ -88,7 +96,8 @@ impl Bus for NatsBus {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         let Some(waiting) = self.waiting.lock().take() else { return };
         let (client, connection) = (self.client.clone(), Arc::clone(&self.connection));
-        let task = Task::new(client, connection, self.prefix.clone(), node.clone(), sink);
+        let others = Arc::clone(&self.others);
+        let task = Task::new(client, connection, self.prefix.clone(), node.clone(), (sink, others));
         self.runtime.spawn(task.run(waiting, Arc::clone(&self.refused)));
     }
 

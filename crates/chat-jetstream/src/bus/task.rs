@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
 use chat_core::{BusSink, NodeId, Notice};
@@ -28,6 +28,9 @@ const MAX_TAKEN: usize = 16 * 1024;
 /// The number of nodes that have left which a node remembers, so that a late notice does not bring one back.
 const MAX_LEFT: usize = 256;
 
+/// The time after which another node of the same name is reported.
+const NAMESAKE_TIME: Duration = Duration::from_secs(10);
+
 /// The time for the client to take a message. After one that it has not taken, none waits until it takes one.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,10 @@ pub(super) struct Task {
     /// A random number, which another node of the same name does not have.
     life: u64,
     sink: BusSink,
+    /// The number of other nodes that are reachable.
+    others: Arc<AtomicU64>,
+    /// The life of another node with the name of this one, and the time at which it was heard of, until it is reported.
+    namesake: Option<(u64, Option<Instant>)>,
     peers: HashMap<NodeId, Peer>,
     /// The lives that have left, oldest first. Their last notices may arrive later, on another subject.
     left: VecDeque<u64>,
@@ -57,11 +64,25 @@ impl Task {
         connection: Arc<Connection>,
         prefix: String,
         node: NodeId,
-        sink: BusSink,
+        (sink, others): (BusSink, Arc<AtomicU64>),
     ) -> Self {
         let (peers, left, direct, life) = (HashMap::new(), VecDeque::new(), BTreeMap::new(), random_number());
-        let (is_blocked, broadcasts) = (false, 0);
-        Self { client, connection, prefix, node, life, sink, peers, left, is_blocked, broadcasts, direct }
+        let (is_blocked, namesake, broadcasts) = (false, None, 0);
+        Self {
+            client,
+            connection,
+            prefix,
+            node,
+            life,
+            sink,
+            others,
+            namesake,
+            peers,
+            left,
+            is_blocked,
+            broadcasts,
+            direct,
+        }
     }
 
     /// Runs until the bus is dropped.
@@ -85,6 +106,7 @@ impl Task {
                     self.sign().await;
                     self.take_waiting(&mut broadcasts, &mut direct).await;
                     self.expire();
+                    self.others.store(self.peers.len() as u64, Ordering::Relaxed);
                 }
                 notice = notices.recv() => match notice {
                     Some(notice) => self.publish(notice).await,
@@ -168,6 +190,9 @@ impl Task {
 
     async fn take(&mut self, message: &Message, is_direct: bool) {
         let Ok(Packet { from, life, content }) = serde_json::from_slice(&message.payload) else { return };
+        if from == self.node && life != self.life {
+            self.hear_namesake(life);
+        }
         if from == self.node || self.left.contains(&life) {
             return;
         }
@@ -199,6 +224,19 @@ impl Task {
             }
             Content::Missed => self.sink.node_joined(&from),
             Content::Leaves => {}
+        }
+    }
+
+    /// Reports another node with the name of this one. A node that is replaced by this one is heard of for a moment.
+    fn hear_namesake(&mut self, life: u64) {
+        match &mut self.namesake {
+            Some((known, since)) if *known == life => {
+                if since.is_some_and(|since| since.elapsed() > NAMESAKE_TIME) {
+                    *since = None;
+                    tracing::error!(node = %self.node, "another server has the name of this one; rename one of them");
+                }
+            }
+            other => *other = Some((life, Some(Instant::now()))),
         }
     }
 

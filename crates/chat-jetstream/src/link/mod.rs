@@ -37,6 +37,8 @@ mod code {
     pub(super) const NO_STREAM: u32 = 10_059;
     pub(super) const NO_MESSAGE: u32 = 10_037;
     pub(super) const NAME_IN_USE: u32 = 10_058;
+    /// There are not enough servers for the copies yet, or they have no leader.
+    pub(super) const NOT_READY: [u32; 2] = [10_005, 10_008];
     /// Another record was stored, or one is still on its way. Only the first form has a number.
     pub(super) const WRONG_SEQUENCE: [u32; 2] = [10_071, 10_164];
     /// A part of a batch was lost, or too many batches are in progress.
@@ -68,6 +70,17 @@ pub(crate) enum LinkError {
     Malformed,
     #[error("the record is larger than a message that the servers take")]
     TooLarge,
+}
+
+impl LinkError {
+    /// Returns true if servers that have just started may answer otherwise soon.
+    pub(crate) fn is_temporary(&self) -> bool {
+        match self {
+            Self::NoResponders(_) | Self::TimedOut => true,
+            Self::Refused { code, .. } => code::NOT_READY.contains(code),
+            _ => false,
+        }
+    }
 }
 
 impl std::convert::From<LinkError> for Unavailable {

@@ -58,6 +58,11 @@ impl Connection {
         self.lost.borrow().is_none()
     }
 
+    /// Returns the time for which there has been no connection, or `None` while there is one.
+    pub(crate) fn cut_for(&self) -> Option<Duration> {
+        self.lost.borrow().map(|since| since.elapsed())
+    }
+
     /// Waits until there is a connection. The client would keep requests until then, and send them late.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! One server of the chat, as a part of the cluster.
 
 mod asked;
+mod claim;
 mod connection;
 mod heard;
 mod peers;
@@ -8,7 +9,6 @@ mod tasks;
 mod tend;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,23 @@ use crate::life::{Life, token};
 use crate::link::Link;
 use crate::record::Unreadable;
 use crate::room::SharedRoom;
+use crate::stats::{Counters, count};
 
 pub(crate) use asked::Asked;
+pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use peers::Peers;
-pub(crate) use tend::find_or_create;
+pub(crate) use tend::wait_for_stream;
 
-/// The time without an answer of the stream's leader after which the store is not reachable.
-const MAX_SILENCE: Duration = Duration::from_secs(10);
+/// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
+const LATE: Duration = Duration::from_secs(6);
+
+/// The time without an answer of the stream's leader after which the store is not reachable. It is longer than an
+/// election, during which no node can reach the leader.
+const MAX_SILENCE: Duration = Duration::from_secs(20);
+
+/// The time without a connection to any server after which the store is not reachable.
+const MAX_CUT: Duration = Duration::from_secs(10);
 
 /// The time for the leader of the stream to answer a question.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,7 +63,7 @@ pub(crate) struct Node {
     answered: Mutex<Instant>,
     /// The number of times that the node has asked the leader of the stream.
     rounds: watch::Sender<u64>,
-    unreadable: AtomicU64,
+    pub(crate) counters: Counters,
 }
 
 impl Node {
@@ -77,7 +86,7 @@ impl Node {
             limits: OnceLock::new(),
             answered: Mutex::new(Instant::now()),
             rounds: watch::Sender::new(0),
-            unreadable: AtomicU64::new(0),
+            counters: Counters::default(),
         }
     }
 
@@ -131,14 +140,9 @@ impl Node {
 
     /// Counts a record that cannot be read, and returns the error.
     pub(crate) fn unreadable(&self, unreadable: Unreadable) -> Unavailable {
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        count(&self.counters.unreadable, 1);
         tracing::error!(place = unreadable.place, stream = %self.link.stream, "record unreadable; it is left out");
         Unavailable::from_source(unreadable)
-    }
-
-    /// Returns the number of times that a record could not be read.
-    pub(crate) fn unreadable_count(&self) -> u64 {
-        self.unreadable.load(Ordering::Relaxed)
     }
 
     /// Asks the leader of the stream, and returns when this node has drawn the conclusions.
@@ -153,12 +157,12 @@ impl Node {
     }
 
     pub(crate) fn health(&self) -> Health {
-        if !self.connection.is_open() {
-            return Health::Unreachable("no connection to the servers of the stream".to_owned());
-        }
-        if self.answered.lock().elapsed() > MAX_SILENCE {
-            return Health::Unreachable("the stream has no leader".to_owned());
-        }
-        Health::Ready
+        let silence = self.answered.lock().elapsed();
+        let (cause, is_over) = match self.connection.cut_for() {
+            Some(time) => ("no connection to the servers of the stream", time >= MAX_CUT),
+            None if silence >= LATE => ("the leader of the stream does not answer", silence >= MAX_SILENCE),
+            None => return Health::Ready,
+        };
+        if is_over { Health::Unreachable(cause.to_owned()) } else { Health::Degraded(cause.to_owned()) }
     }
 }

@@ -11,12 +11,17 @@ use crate::link::{From, Link, LinkError, StreamInfo};
 use crate::node::Node;
 use crate::node::heard::HeardStates;
 use crate::room::SharedRoom;
+use crate::stats::count;
 
 /// The messages of the stream that are read after a loss of notices. After a longer one, each open room asks.
 const MAX_READ: u64 = 4_096;
 
 /// The rooms that ask the leader at the same time.
 const MAX_ASKING: usize = 32;
+
+/// The time for servers that have just started to provide the stream, and the pause between two questions.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// The time in which notices that are on their way arrive.
 const NOTICE_TIME: Duration = Duration::from_millis(50);
@@ -60,6 +65,7 @@ impl Node {
     }
 
     fn renew(&self, life: Life) {
+        count(&self.counters.new_epochs, 1);
         let life = Arc::new(life);
         *self.life.lock() = Arc::clone(&life);
         for room in self.open_rooms() {
@@ -84,6 +90,7 @@ impl Node {
         let mut heard = HeardStates::default();
         loop {
             let batch = self.link.batch(&life.all(), From::Place(life.heard() + 1), 256).await?;
+            count(&self.counters.missed, batch.messages.len());
             for message in batch.messages {
                 let (place, payload) = (message.place, message.payload);
                 match life.read(&message.subject) {
@@ -119,6 +126,18 @@ impl Node {
             first = first.and(result);
         }
         first
+    }
+}
+
+/// Returns the stream. Creates it if it does not exist. Waits while the servers elect their leaders, or create the stream
+/// for another node.
+pub(crate) async fn wait_for_stream(link: &Link, replicas: usize) -> Result<StreamInfo, LinkError> {
+    let until = Instant::now() + OPEN_TIMEOUT;
+    loop {
+        match find_or_create(link, replicas).await {
+            Err(error) if error.is_temporary() && Instant::now() < until => sleep(OPEN_PAUSE).await,
+            result => return result,
+        }
     }
 }
 

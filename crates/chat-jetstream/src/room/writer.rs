@@ -3,12 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Change, ChangeError, Unavailable};
+use metrics::histogram;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
+use crate::stats::{COMMIT_SECONDS, count};
 
 use super::job::{Job, expire, refuse};
 use super::load::Loaded;
@@ -104,6 +106,7 @@ impl Writer {
             let count = staged.answers.len();
             match self.publish(&mut staged, &batch[..count], &mut failures).await {
                 Tried::Stored(place) => {
+                    self.room.node.counters.stored(staged.record.entries.len());
                     staged.record.place = place;
                     if let Some(log) = &mut self.log {
                         if log.tail.place < place {
@@ -193,12 +196,16 @@ impl Writer {
                 .iter()
                 .map(|(seq, state)| (life.state_subject(&self.room.token, seq), state.encode()));
             let states: Vec<_> = states.collect();
+            let start = Instant::now();
             match self.room.node.link.append(&subject, last, staged.bytes.clone(), &states).await {
                 Ok(_) if life.is_lost() => {
                     self.log = None;
                     return Tried::Rejected(lost());
                 }
-                Ok(place) if place > highest => return Tried::Stored(place),
+                Ok(place) if place > highest => {
+                    histogram!(COMMIT_SECONDS).record(start.elapsed().as_secs_f64());
+                    return Tried::Stored(place);
+                }
                 Ok(_) => {
                     // A place that was given out before: the stream has lost its end.
                     life.lose();
@@ -208,7 +215,8 @@ impl Writer {
                 }
                 Err(AppendRefused::Rejected(error)) => return Tried::Rejected(error.into()),
                 Err(AppendRefused::NoLeader) => self.room.node.nudge(),
-                Err(AppendRefused::WrongSequence | AppendRefused::Unknown) => {}
+                Err(AppendRefused::WrongSequence) => count(&self.room.node.counters.conflicts, 1),
+                Err(AppendRefused::Unknown) => {}
             }
             match self.catch_up(Some(staged.record.id)).await {
                 Ok(Some(place)) => return Tried::Stored(place),

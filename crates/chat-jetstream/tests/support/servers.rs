@@ -41,6 +41,11 @@ impl Servers {
     ///
     /// If `nats-server` is not installed, or the servers are not ready in time.
     pub(crate) fn start(count: usize) -> Self {
+        Self::start_with(count, |_| {})
+    }
+
+    /// Starts servers with a change of the configuration of each.
+    pub(crate) fn start_with(count: usize, change: impl Fn(&mut Value)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let ports = free_ports(2 * count);
         let routes: Vec<_> = ports[count..].iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
@@ -66,6 +71,7 @@ impl Servers {
             if !cluster.is_null() {
                 config["cluster"] = cluster;
             }
+            change(&mut config);
             fs::write(home.join(CONFIG), config.to_string()).expect("a file");
             Server { process: None, home, port: ports[number] }
         });

@@ -1,0 +1,208 @@
+//! A cluster: several servers that share the rooms of one chat over servers of NATS.
+
+mod credentials;
+mod joined;
+mod parse;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chat_core::NodeId;
+use chat_jetstream::{ConnectOptions, JetStreamStore, NatsBus, Options};
+use clap::{ArgAction, Args};
+use tracing::info;
+
+use crate::config::{Config, Durability, Task};
+use crate::retain::Retain;
+use crate::storage::OpenError;
+use credentials::Credentials;
+use parse::{address, name, node_of, replicas};
+
+pub(crate) use joined::Cluster;
+
+/// The name of the stream without `--cluster-name`.
+const DEFAULT_NAME: &str = "chat";
+
+/// The copies of a stream that is created, without `--replicas`.
+const DEFAULT_REPLICAS: usize = 3;
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterOptions {
+    /// Share rooms with other servers over these servers of NATS, instead of --data: nats://n1:4222, or tls://n1:4222;
+    /// repeatable, in the variable separated by commas; needs --durability
+    #[arg(long, env = "CHATD_CLUSTER", value_name = "URL", action = ArgAction::Append, value_delimiter = ',',
+          value_parser = address)]
+    cluster: Vec<String>,
+
+    /// Set the name of the stream with the rooms of the cluster; each chat has its own [default: chat]
+    #[arg(long, env = "CHATD_CLUSTER_NAME", value_name = "NAME", value_parser = name)]
+    cluster_name: Option<String>,
+
+    /// Identify to the servers of NATS with this file: one line is a token, two lines are a user and a password
+    #[arg(long, env = "CHATD_CLUSTER_CREDENTIALS", value_name = "FILE")]
+    cluster_credentials: Option<PathBuf>,
+
+    /// Trust the certificates in this PEM file for tls:// addresses [default: those of the operating system]
+    #[arg(long, env = "CHATD_CLUSTER_CA", value_name = "FILE")]
+    cluster_ca: Option<PathBuf>,
+
+    /// Set the name of this server in the cluster: 1 to 12 letters, digits and - [default: the end of the host name]
+    #[arg(long, env = "CHATD_NODE", value_name = "NAME")]
+    node: Option<NodeId>,
+
+    /// Create the stream with this number of copies, 1, 3 or 5, each on another server of NATS [default: 3]
+    #[arg(long, env = "CHATD_REPLICAS", value_name = "NUMBER", value_parser = replicas)]
+    replicas: Option<usize>,
+}
+
+impl ClusterOptions {
+    /// Returns true if the server is one of a cluster.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.cluster.is_empty()
+    }
+
+    /// Returns the errors of options that exclude each other, each with the ids of those options.
+    pub(crate) fn contradictions(&self, config: &Config) -> Vec<(&'static [&'static str], String)> {
+        let mut found: Vec<(&'static [&'static str], String)> = Vec::new();
+        let mut add = |options: &'static [&'static str], text: &str| found.push((options, text.to_owned()));
+        if !self.is_on() {
+            let is_named = self.cluster_name.is_some() || self.node.is_some() || self.replicas.is_some();
+            if is_named || self.cluster_credentials.is_some() || self.cluster_ca.is_some() {
+                let text = "--cluster: name the servers of NATS; --cluster-name, --cluster-credentials, --cluster-ca, \
+                            --node and --replicas need it";
+                add(&["cluster_name", "cluster_credentials", "cluster_ca", "node", "replicas"], text);
+            }
+            if config.durability == Some(Durability::Replicated) {
+                add(&["durability"], "--durability: replicated is for a cluster: see --cluster");
+            }
+            return found;
+        }
+        if config.data.is_some() {
+            add(
+                &["data", "cluster"],
+                "--data and --cluster: set one of them; an empty CHATD_DATA counts as not set",
+            );
+        }
+        if matches!(config.task, Some(Task::Store(_))) {
+            add(&["cluster"], "--cluster: a task needs the directory of --data");
+        }
+        if config.max_disk.is_some() {
+            add(
+                &["max_disk"],
+                "--max-disk: it is for --data; limit the data of a cluster in NATS (max_file_store)",
+            );
+        }
+        if config.retain.iter().any(|retain| matches!(retain, Retain::Age(_))) {
+            add(&["retain"], "--retain: a cluster limits rooms by number, like 100000msgs, and not by age");
+        }
+        match (config.durability, self.replicas()) {
+            (None, _) => add(
+                &["cluster"],
+                "--durability: say if each server of NATS has sync_interval: always (disk) or not (replicated, or \
+                 process with one copy), because NATS does not tell",
+            ),
+            (Some(Durability::Replicated), 1) => {
+                add(&["durability", "replicas"], "--durability: replicated needs more than one copy");
+            }
+            (Some(Durability::Process), 2..) => {
+                add(
+                    &["durability", "replicas"],
+                    "--durability: process is for --replicas 1; otherwise replicated",
+                );
+            }
+            _ => {}
+        }
+        if self.cluster.iter().any(|address| address.contains('@')) {
+            let text = "--cluster: put the user and the password into a file, and name it with --cluster-credentials";
+            add(&["cluster"], text);
+        }
+        let with_tls = self.cluster.iter().filter(|address| is_tls(address)).count();
+        if with_tls != 0 && with_tls != self.cluster.len() {
+            add(&["cluster"], "--cluster: begin all addresses with tls://, or none");
+        }
+        if self.cluster_ca.is_some() && with_tls == 0 {
+            add(&["cluster_ca"], "--cluster-ca: begin the addresses of --cluster with tls://");
+        }
+        found
+    }
+
+    /// Returns the mistakes in the file of the credentials, and in the name of the host.
+    pub(crate) fn check(&self) -> Vec<String> {
+        if !self.is_on() {
+            return Vec::new();
+        }
+        [self.connection().map(drop), self.node().map(drop)].into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Joins the cluster, and logs the state in which it is.
+    pub(crate) async fn open(&self, config: &Config) -> Result<Cluster, OpenError> {
+        let node = self.node().map_err(OpenError::Failed)?;
+        let connect = self.connection().map_err(OpenError::Failed)?.name(format!("chat {node}"));
+        let options = || {
+            Options::default().with(|options| {
+                options.stream = self.name().to_owned();
+                options.replicas = self.replicas();
+                options.node = Some(node.clone());
+                options.retain_messages = Retain::messages(&config.retain);
+                options.connect = connect.clone();
+            })
+        };
+        let servers = self.cluster.join(",");
+        let store = JetStreamStore::open(&servers, options()).await?;
+        let (wanted, found) = (self.replicas(), store.replicas());
+        if found != wanted {
+            return Err(OpenError::Failed(format!(
+                "the stream {} has {found} copies instead of {wanted}; set --replicas {found}, or change it with `nats \
+                 stream edit {0} --replicas {wanted}`",
+                self.name()
+            )));
+        }
+        let bus = Arc::new(NatsBus::open(&servers, &options()).await?);
+        let durability = config.durability.unwrap_or(Durability::Disk);
+        let stream = self.name().to_owned();
+        info!(stream, %node, replicas = found, durability = durability.name(), "cluster joined");
+        Ok(Cluster { store, bus, node, stream })
+    }
+
+    fn name(&self) -> &str {
+        self.cluster_name.as_deref().unwrap_or(DEFAULT_NAME)
+    }
+
+    fn replicas(&self) -> usize {
+        self.replicas.unwrap_or(DEFAULT_REPLICAS)
+    }
+
+    fn node(&self) -> Result<NodeId, String> {
+        if let Some(node) = &self.node {
+            return Ok(node.clone());
+        }
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy();
+        node_of(&host).ok_or_else(|| {
+            format!("--node: name this server; the host name {host:?} has no letter and digit")
+        })
+    }
+
+    /// Returns the options of the connections. It reads the credentials.
+    fn connection(&self) -> Result<ConnectOptions, String> {
+        let connect = ConnectOptions::new().require_tls(self.cluster.iter().all(|address| is_tls(address)));
+        let connect = match &self.cluster_ca {
+            Some(file) => {
+                let readable = fs::File::open(file);
+                readable.map_err(|error| format!("--cluster-ca: {}: {error}", file.display()))?;
+                connect.add_root_certificates(file.clone())
+            }
+            None => connect,
+        };
+        Ok(match self.cluster_credentials.as_deref().map(Credentials::read).transpose()? {
+            Some(Credentials::Token(token)) => connect.token(token),
+            Some(Credentials::User(user, password)) => connect.user_and_password(user, password),
+            None => connect,
+        })
+    }
+}
+
+fn is_tls(address: &str) -> bool {
+    address.starts_with("tls://")
+}

@@ -1,0 +1,12 @@
+//! Several servers of one chat, as processes, on servers of NATS. `nats-server` must be in `PATH`, or `NATS_SERVER`
+//! must be its path.
+
+mod balancer;
+mod joining;
+mod metrics;
+mod nodes;
+mod options;
+mod outages;
+mod participants;
+#[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
+mod servers;
