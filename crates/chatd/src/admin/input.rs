@@ -2,13 +2,13 @@
 
 use std::str::FromStr;
 
+use bytes::Buf;
 use chat_core::RoomName;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::mistake;
 use super::reply::Problem;
 
 /// Items of a page without `limit`.
@@ -55,24 +55,22 @@ pub(super) fn room(segment: &str) -> Result<RoomName, Problem> {
     decode(segment)?.parse().map_err(|_| Problem::bad_request("this is not the name of a room"))
 }
 
-/// Reads a JSON body of at most `max` bytes.
+/// Reads a JSON body of at most `max` bytes. The reply to a wrong body may repeat a part of it, and the log does not.
 pub(super) async fn body<T: DeserializeOwned>(body: Incoming, max: usize) -> Result<T, Problem> {
     let body = Limited::new(body, max).collect().await;
     let body = body.map_err(|error| match error.downcast_ref::<http_body_util::LengthLimitError>() {
         Some(_) => Problem::too_large(),
         None => Problem::bad_request("the body of the request is not complete"),
     })?;
-    let text = body.to_bytes();
-    serde_json::from_slice(&text).map_err(|error| {
-        // The text of the error could repeat a part of the body.
-        let (line, column) = (error.line(), error.column());
-        let cause = match serde_json::from_slice(&text) {
-            Ok(value) => mistake::find::<T>(&value)
-                .map_or_else(|| "the body has a field twice".to_owned(), |mistake| mistake.to_string()),
-            Err(_) => "the body is not JSON".to_owned(),
-        };
-        Problem::bad_request(format!("{cause}: line {line}, column {column}"))
-    })
+    let mut json = serde_json::Deserializer::from_reader(body.aggregate().reader());
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        Problem::bad_request(match error.path().iter().next() {
+            Some(_) => format!("`{}`: {}", error.path(), error.inner()),
+            None => error.inner().to_string(),
+        })
+    })?;
+    json.end().map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(value)
 }
 
 fn decode(text: &str) -> Result<String, Problem> {

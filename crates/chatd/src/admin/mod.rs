@@ -3,7 +3,6 @@
 mod calls;
 mod input;
 mod listener;
-mod mistake;
 mod moderation;
 mod reply;
 mod router;
