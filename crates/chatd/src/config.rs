@@ -279,6 +279,7 @@ impl Config {
         let mut found = self.users.mistakes_in_files();
         found.extend(self.tls.mistakes_in_files());
         found.extend(self.admin.mistake_in_file());
+        found.extend(self.cluster.mistakes_in_files());
         found
     }
 
@@ -356,6 +357,7 @@ impl Config {
 
 impl Durability {
     /// Returns the value of the option.
+    #[cfg(feature = "cluster")]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Disk => "disk",

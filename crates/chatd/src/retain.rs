@@ -31,6 +31,7 @@ impl Retain {
     }
 
     /// Returns the limit by number, if there is one.
+    #[cfg(feature = "cluster")]
     pub(crate) fn messages(limits: &[Self]) -> Option<u64> {
         limits.iter().find_map(|limit| match limit {
             Self::Messages(messages) => Some(*messages),

@@ -117,12 +117,3 @@ impl From<chat_sqlite::OpenError> for OpenError {
         }
     }
 }
-
-impl From<chat_jetstream::OpenError> for OpenError {
-    fn from(error: chat_jetstream::OpenError) -> Self {
-        match error {
-            chat_jetstream::OpenError::NameInUse(_) => Self::InUse(format!("--node: {error}")),
-            _ => Self::Failed(format!("--cluster: {error}")),
-        }
-    }
-}

@@ -1,21 +1,64 @@
+use std::fs;
 use std::sync::Arc;
 
 use chat_core::{Builder, Health, NodeId, Store};
-use chat_jetstream::{JetStreamStore, NatsBus};
+use chat_jetstream::{ConnectOptions, JetStreamStore, NatsBus, Options};
 use serde_json::{Value, json};
+use tracing::info;
 
+use super::credentials::Credentials;
+use super::{ClusterOptions, is_tls};
+use crate::config::{Config, Durability};
 use crate::metrics_recorder::Metrics;
+use crate::retain::Retain;
+use crate::storage::OpenError;
+
+/// The name of the stream without `--cluster-name`.
+const DEFAULT_NAME: &str = "chat";
 
 /// A cluster that this server has joined. A clone is another handle to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
-    pub(super) store: JetStreamStore,
-    pub(super) bus: Arc<NatsBus>,
-    pub(super) node: NodeId,
-    pub(super) stream: String,
+    store: JetStreamStore,
+    bus: Arc<NatsBus>,
+    node: NodeId,
+    stream: String,
 }
 
 impl Cluster {
+    /// Returns an error if a file of the connection cannot be read.
+    pub(super) fn check_files(options: &ClusterOptions) -> Result<(), String> {
+        connection(options).map(drop)
+    }
+
+    pub(super) async fn join(cluster: &ClusterOptions, config: &Config) -> Result<Self, OpenError> {
+        let node = cluster.node().map_err(OpenError::Failed)?;
+        let connect = connection(cluster).map_err(OpenError::Failed)?.name(format!("chat {node}"));
+        let stream = cluster.cluster_name.as_deref().unwrap_or(DEFAULT_NAME).to_owned();
+        let options = || {
+            Options::default().with(|options| {
+                options.stream.clone_from(&stream);
+                options.replicas = cluster.replicas();
+                options.node = Some(node.clone());
+                options.retain_messages = Retain::messages(&config.retain);
+                options.connect = connect.clone();
+            })
+        };
+        let servers = cluster.cluster.join(",");
+        let store = JetStreamStore::open(&servers, options()).await?;
+        let (wanted, found) = (cluster.replicas(), store.replicas());
+        if found != wanted {
+            return Err(OpenError::Failed(format!(
+                "the stream {stream} has {found} copies instead of {wanted}; set --replicas {found}, or change it with \
+                 `nats stream edit {stream} --replicas {wanted}`"
+            )));
+        }
+        let bus = Arc::new(NatsBus::open(&servers, &options()).await?);
+        let durability = config.durability.unwrap_or(Durability::Disk);
+        info!(stream, %node, replicas = found, durability = durability.name(), "cluster joined");
+        Ok(Self { store, bus, node, stream })
+    }
+
     pub(crate) fn attach(&self, chat: Builder) -> Builder {
         chat.node(self.node.clone()).store(self.store.clone()).bus(Arc::clone(&self.bus))
     }
@@ -51,5 +94,32 @@ impl Cluster {
             "new_epochs": stats.new_epochs,
             "unreadable": stats.unreadable,
         })
+    }
+}
+
+/// Returns the options of the connections. It reads the credentials.
+fn connection(options: &ClusterOptions) -> Result<ConnectOptions, String> {
+    let connect = ConnectOptions::new().require_tls(options.cluster.iter().all(|address| is_tls(address)));
+    let connect = match &options.cluster_ca {
+        Some(file) => {
+            let readable = fs::File::open(file);
+            readable.map_err(|error| format!("--cluster-ca: {}: {error}", file.display()))?;
+            connect.add_root_certificates(file.clone())
+        }
+        None => connect,
+    };
+    Ok(match options.cluster_credentials.as_deref().map(Credentials::read).transpose()? {
+        Some(Credentials::Token(token)) => connect.token(token),
+        Some(Credentials::User(user, password)) => connect.user_and_password(user, password),
+        None => connect,
+    })
+}
+
+impl From<chat_jetstream::OpenError> for OpenError {
+    fn from(error: chat_jetstream::OpenError) -> Self {
+        match error {
+            chat_jetstream::OpenError::NameInUse(_) => Self::InUse(format!("--node: {error}")),
+            _ => Self::Failed(format!("--cluster: {error}")),
+        }
     }
 }

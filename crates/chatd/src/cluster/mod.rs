@@ -1,28 +1,28 @@
-//! A cluster: several servers that share the rooms of one chat over servers of NATS.
+//! A cluster: several servers that share the rooms of one chat over servers of NATS. It is behind the feature `cluster`,
+//! because it needs 56 more crates.
 
+#[cfg(feature = "cluster")]
 mod credentials;
+#[cfg(not(feature = "cluster"))]
+mod disabled;
+#[cfg(feature = "cluster")]
 mod joined;
 mod parse;
 
-use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use chat_core::NodeId;
-use chat_jetstream::{ConnectOptions, JetStreamStore, NatsBus, Options};
 use clap::{ArgAction, Args};
-use tracing::info;
 
 use crate::config::{Config, Durability, Task};
 use crate::retain::Retain;
 use crate::storage::OpenError;
-use credentials::Credentials;
 use parse::{address, name, node_of, replicas};
 
+#[cfg(not(feature = "cluster"))]
+pub(crate) use disabled::Cluster;
+#[cfg(feature = "cluster")]
 pub(crate) use joined::Cluster;
-
-/// The name of the stream without `--cluster-name`.
-const DEFAULT_NAME: &str = "chat";
 
 /// The copies of a stream that is created, without `--replicas`.
 const DEFAULT_REPLICAS: usize = 3;
@@ -30,7 +30,8 @@ const DEFAULT_REPLICAS: usize = 3;
 #[derive(Debug, Args)]
 pub(crate) struct ClusterOptions {
     /// Share rooms with other servers over these servers of NATS, instead of --data: nats://n1:4222, or tls://n1:4222;
-    /// repeatable, in the variable separated by commas; needs --durability
+    /// repeatable, in the variable separated by commas; needs --durability, and a binary that was built with --features
+    /// cluster
     #[arg(long, env = "CHATD_CLUSTER", value_name = "URL", action = ArgAction::Append, value_delimiter = ',',
           value_parser = address)]
     cluster: Vec<String>,
@@ -127,46 +128,22 @@ impl ClusterOptions {
         found
     }
 
-    /// Returns the mistakes in the file of the credentials, and in the name of the host.
-    pub(crate) fn check(&self) -> Vec<String> {
+    /// Returns the mistakes in the files of the connection, and in the name of the host, each with the ids of its
+    /// options.
+    pub(crate) fn mistakes_in_files(&self) -> Vec<(&'static [&'static str], String)> {
         if !self.is_on() {
             return Vec::new();
         }
-        [self.connection().map(drop), self.node().map(drop)].into_iter().filter_map(Result::err).collect()
+        let mut found: Vec<(&'static [&'static str], String)> = Vec::new();
+        let files = &["cluster_credentials", "cluster_ca"][..];
+        found.extend(Cluster::check_files(self).err().map(|error| (files, error)));
+        found.extend(self.node().err().map(|error| (&["node"][..], error)));
+        found
     }
 
     /// Joins the cluster, and logs the state in which it is.
     pub(crate) async fn open(&self, config: &Config) -> Result<Cluster, OpenError> {
-        let node = self.node().map_err(OpenError::Failed)?;
-        let connect = self.connection().map_err(OpenError::Failed)?.name(format!("chat {node}"));
-        let options = || {
-            Options::default().with(|options| {
-                options.stream = self.name().to_owned();
-                options.replicas = self.replicas();
-                options.node = Some(node.clone());
-                options.retain_messages = Retain::messages(&config.retain);
-                options.connect = connect.clone();
-            })
-        };
-        let servers = self.cluster.join(",");
-        let store = JetStreamStore::open(&servers, options()).await?;
-        let (wanted, found) = (self.replicas(), store.replicas());
-        if found != wanted {
-            return Err(OpenError::Failed(format!(
-                "the stream {} has {found} copies instead of {wanted}; set --replicas {found}, or change it with `nats \
-                 stream edit {0} --replicas {wanted}`",
-                self.name()
-            )));
-        }
-        let bus = Arc::new(NatsBus::open(&servers, &options()).await?);
-        let durability = config.durability.unwrap_or(Durability::Disk);
-        let stream = self.name().to_owned();
-        info!(stream, %node, replicas = found, durability = durability.name(), "cluster joined");
-        Ok(Cluster { store, bus, node, stream })
-    }
-
-    fn name(&self) -> &str {
-        self.cluster_name.as_deref().unwrap_or(DEFAULT_NAME)
+        Cluster::join(self, config).await
     }
 
     fn replicas(&self) -> usize {
@@ -181,24 +158,6 @@ impl ClusterOptions {
         let host = host.nodename().to_string_lossy();
         node_of(&host).ok_or_else(|| {
             format!("--node: name this server; the host name {host:?} has no letter and digit")
-        })
-    }
-
-    /// Returns the options of the connections. It reads the credentials.
-    fn connection(&self) -> Result<ConnectOptions, String> {
-        let connect = ConnectOptions::new().require_tls(self.cluster.iter().all(|address| is_tls(address)));
-        let connect = match &self.cluster_ca {
-            Some(file) => {
-                let readable = fs::File::open(file);
-                readable.map_err(|error| format!("--cluster-ca: {}: {error}", file.display()))?;
-                connect.add_root_certificates(file.clone())
-            }
-            None => connect,
-        };
-        Ok(match self.cluster_credentials.as_deref().map(Credentials::read).transpose()? {
-            Some(Credentials::Token(token)) => connect.token(token),
-            Some(Credentials::User(user, password)) => connect.user_and_password(user, password),
-            None => connect,
         })
     }
 }

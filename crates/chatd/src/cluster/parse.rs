@@ -7,6 +7,9 @@ const MAX_NODE_BYTES: usize = 12;
 
 /// Parses the address of a server of NATS.
 pub(super) fn address(text: &str) -> Result<String, &'static str> {
+    if !cfg!(feature = "cluster") {
+        return Err("this binary has no cluster: build it with --features cluster");
+    }
     let text = text.trim();
     let rest = match text.split_once("://") {
         Some(("nats" | "tls", rest)) => rest,
@@ -72,6 +75,13 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "cluster"))]
+    #[test]
+    fn a_binary_without_the_feature_names_it() {
+        assert!(address("nats://n1").is_err_and(|text| text.contains("--features cluster")));
+    }
+
+    #[cfg(feature = "cluster")]
     #[test]
     fn an_address_names_a_server() {
         for text in ["nats://n1:4222", "tls://n1.example", "n1:4222", "nats://[::1]:4222", "10.0.0.1"] {
