@@ -129,8 +129,8 @@ impl Node {
     }
 }
 
-/// Returns the stream. Creates it if it does not exist. Waits while the servers elect their leaders, or create the stream
-/// for another node.
+/// Returns the stream. Creates it if it does not exist. Waits while the servers elect their leaders, or create the
+/// stream for another node.
 pub(crate) async fn wait_for_stream(link: &Link, replicas: usize) -> Result<StreamInfo, LinkError> {
     let until = Instant::now() + OPEN_TIMEOUT;
     loop {
