@@ -269,7 +269,7 @@ async fn a_client_without_reconnects_ends_with_its_connection() {
 #[tokio::test]
 async fn a_client_gives_up_after_its_limit() {
     let server = Server::start(Chat::default());
-    let policy = eager().give_up(Duration::from_millis(300));
+    let policy = eager().give_up(Duration::from_secs(2));
     let (client, mut events) = Client::builder(&server.url()).reconnect(policy).connect().await.unwrap();
     let ping = tokio::spawn(async move {
         let (client, mut error) = (client, None);

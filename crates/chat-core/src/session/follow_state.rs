@@ -23,7 +23,7 @@ pub(super) struct FollowChanges(Mutex<HashMap<UserKey, BTreeSet<(RoomName, bool)
 
 impl FollowChanges {
     /// Adds a change. Returns true if no task tells the connections of the user. If too many changes wait, it is
-    /// dropped: a client can ask again.
+    /// dropped: a connection learns of it when it asks for its rooms again.
     fn add(&self, user: &UserKey, change: (RoomName, bool)) -> bool {
         let mut users = self.0.lock();
         let has_task = users.contains_key(user);
@@ -47,9 +47,12 @@ impl FollowChanges {
         Some(changes)
     }
 
-    /// Puts back changes that were taken.
+    /// Puts back changes that were taken, as long as there is space beside those that came meanwhile.
     fn put_back(&self, user: &UserKey, taken: BTreeSet<(RoomName, bool)>) {
-        self.0.lock().entry(user.clone()).or_default().extend(taken);
+        let mut users = self.0.lock();
+        let changes = users.entry(user.clone()).or_default();
+        let space = MAX_CHANGES.saturating_sub(changes.len());
+        changes.extend(taken.into_iter().take(space));
     }
 }
 

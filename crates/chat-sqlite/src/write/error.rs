@@ -26,6 +26,7 @@ impl WriteError {
                         | ErrorCode::ReadOnly
                         | ErrorCode::CannotOpen
                         | ErrorCode::NotADatabase
+                        | ErrorCode::OutOfMemory
                 )
             ),
         }

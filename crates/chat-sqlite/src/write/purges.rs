@@ -10,6 +10,9 @@ use crate::database::Purge;
 /// The callers that wait for one purge.
 const MAX_WAITERS: usize = 16;
 
+/// The failures in a row after which a purge stops.
+const MAX_FAILURES: u32 = 3;
+
 /// The purges that go on. The writer carries out one step at a time, of one after the other, between two batches.
 #[derive(Debug)]
 pub(super) struct Purges {
@@ -26,13 +29,16 @@ pub(super) struct RunningPurge {
     pub(super) purge: Purge,
     /// `true` if an earlier process has begun it.
     is_interrupted: bool,
+    /// The failures since the last step that has worked.
+    failures: u32,
     waiters: Vec<oneshot::Sender<Reply>>,
 }
 
 impl Purges {
     /// Returns the purges that an earlier process has not completed.
     pub(super) fn interrupted(purges: Vec<Purge>) -> Self {
-        let interrupted = |purge| RunningPurge { purge, is_interrupted: true, waiters: Vec::new() };
+        let interrupted =
+            |purge| RunningPurge { purge, is_interrupted: true, failures: 0, waiters: Vec::new() };
         let running = purges.into_iter().map(interrupted).collect();
         Self { running, next: Instant::now(), has_appends: false }
     }
@@ -46,13 +52,15 @@ impl Purges {
     ) -> Option<oneshot::Sender<Reply>> {
         let same = |running: &&mut RunningPurge| running.purge.is_same(&purge.room, &purge.act);
         let Some(running) = self.running.iter_mut().find(same) else {
-            self.running.push_back(RunningPurge { purge, is_interrupted: false, waiters: vec![reply] });
+            let waiters = vec![reply];
+            self.running.push_back(RunningPurge { purge, is_interrupted: false, failures: 0, waiters });
             return None;
         };
         let Purge { id, act, up_to, .. } = purge;
         let known = &mut running.purge;
         // The rights of the user are as the newer act says.
         (known.id, known.act, known.up_to) = (id, act, up_to);
+        (running.is_interrupted, running.failures) = (false, 0);
         running.waiters.retain(|waiter| !waiter.is_closed());
         if running.waiters.len() >= MAX_WAITERS {
             return Some(reply);
@@ -79,7 +87,8 @@ impl Purges {
 
     /// Puts a purge back that is not complete. If messages were appended, the next step waits for as long as the last
     /// one took, so that appends have half of the time.
-    pub(super) fn go_on(&mut self, running: RunningPurge, pause: Duration) {
+    pub(super) fn go_on(&mut self, mut running: RunningPurge, pause: Duration) {
+        running.failures = 0;
         self.running.push_back(running);
         let has_appends = std::mem::take(&mut self.has_appends);
         self.next = Instant::now() + if has_appends { pause } else { Duration::ZERO };
@@ -100,8 +109,14 @@ impl RunningPurge {
         }
     }
 
-    /// Stops a purge whose step fails. One that fails after a start too is given up, so that it does not take a place
-    /// for ever.
+    /// Counts a failure. Returns `true` if the purge must stop, because the cause may be its room.
+    pub(super) fn has_failed_often(&mut self) -> bool {
+        self.failures += 1;
+        self.failures >= MAX_FAILURES
+    }
+
+    /// Stops a purge whose steps fail. One of an earlier process is given up, so that it does not take a place for
+    /// ever.
     pub(super) fn stop(&self, connection: &mut WriteConnection, cause: &str) {
         let room = &self.purge.room;
         let is_given_up = self.is_interrupted

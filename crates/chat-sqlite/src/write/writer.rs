@@ -282,7 +282,7 @@ impl Writer {
                 self.key_counts.clear();
                 let cause = error.to_string();
                 running.answer(&self.state.notifier, &Err(Unavailable::new(&*cause).into()));
-                if error.may_concern_one_room() {
+                if error.may_concern_one_room() && running.has_failed_often() {
                     running.stop(&mut self.connection, &cause);
                 } else {
                     self.purges.retry(running, RETRY_INTERVAL);

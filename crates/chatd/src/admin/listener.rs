@@ -23,8 +23,8 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Time after which a connection gets no further request.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// Time for the last response of a connection.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for the last response of a connection. It is longer than a call may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(80);
 
 /// The pause after a failure to accept, for example without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

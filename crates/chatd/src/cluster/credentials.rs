@@ -21,7 +21,9 @@ impl Credentials {
         let text = fs::read_to_string(path).map_err(|error| fails(&error.to_string()))?;
         match text.lines().collect::<Vec<_>>()[..] {
             [token] if !token.is_empty() => Ok(Self::Token(token.to_owned())),
-            [user, password] if !user.is_empty() => Ok(Self::User(user.to_owned(), password.to_owned())),
+            [user, password] if !user.is_empty() && !password.is_empty() => {
+                Ok(Self::User(user.to_owned(), password.to_owned()))
+            }
             _ => Err(fails(
                 "the file must have one line with a token, or two lines with a user and a password",
             )),
@@ -46,7 +48,7 @@ mod tests {
         assert!(matches!(read("secret:1\n")?, Credentials::Token(token) if token == "secret:1"));
         let Credentials::User(user, password) = read("ann\np w\n")? else { return Err("a user".to_owned()) };
         assert_eq!((&*user, &*password), ("ann", "p w"));
-        for text in ["", "\n", "\n\n", "a\nb\nc\n"] {
+        for text in ["", "\n", "\n\n", "a\n\n", "a\nb\nc\n"] {
             let error = read(text).err().ok_or(text)?;
             assert!(error.contains("two lines") && !error.contains('\n'), "{error}");
         }
