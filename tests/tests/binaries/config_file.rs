@@ -193,7 +193,7 @@ async fn flags_override_variables_which_override_the_file() -> Result<()> {
             "echo = false  # default".to_owned(),
             "read-rate = \"256K\"  # default".to_owned(),
             "# retain is not set; default: keep all".to_owned(),
-            "# durability is not set; default: disk".to_owned(),
+            "# durability is not set; default: disk, or none with --cluster".to_owned(),
             "# log-level is not set; default: info".to_owned(),
             "# token-audience is not set; default: tokens without an audience".to_owned(),
             "# allow-host is not set; default: none".to_owned(),
