@@ -173,6 +173,14 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
     assert.deepEqual(rows, ["text", "act", "act", "act", "text"]);
     await assertAccessible(page, "acts in the conversation");
   }
+  // Without a title, the room has its name again, also in a tab that is not in it any more.
+  await create(ann, room);
+  for (const name of [room, ...Array.from({ length: 20 }, newRoom)]) {
+    await bo.page.evaluate((name) => void (location.hash = name), name);
+    await bo.page.getByRole("heading", { level: 1, name }).waitFor();
+  }
+  await bo.page.locator(".room", { hasText: room }).waitFor();
+  assert.equal(await bo.page.locator(".room", { hasText: "Team of Ann" }).count(), 0);
   await ann.leave();
   await bo.leave();
 });
