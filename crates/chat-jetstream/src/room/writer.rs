@@ -15,7 +15,8 @@ use crate::stats::{COMMIT_SECONDS, count};
 use super::erase::RETRY;
 use super::job::{Job, expire, refuse};
 use super::load::Loaded;
-use super::stage::{Answer, Applied, LogLimits, Staged, unix_millis};
+use super::records::KeyRecords;
+use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, Staged, unix_millis};
 use super::{SharedRoom, States, Tail, View, Work};
 
 /// The time after which a writer without an append ends, and forgets the keys of its room.
@@ -132,12 +133,19 @@ impl Writer {
         }
     }
 
-    /// Reads the messages that the changes name.
+    /// Reads the messages that the first changes name, as many as one record may change.
     async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, Unavailable> {
         let Some(log) = &self.log else { return Err(lost()) };
         let is_deletion =
             |job: &Job| matches!(&job.work, Work::Change(c) if matches!(c.change, Change::Delete { .. }));
-        let targets: BTreeSet<u64> = batch.iter().filter_map(|job| job.work.target()).collect();
+        let mut targets = BTreeSet::new();
+        for target in batch.iter().filter_map(|job| job.work.target()) {
+            if targets.len() < MAX_TARGETS || targets.contains(&target) {
+                targets.insert(target);
+            } else {
+                break;
+            }
+        }
         let has_deletion = batch.iter().any(is_deletion);
         self.room.load(&log.life, &log.tail, targets, has_deletion).await
     }
@@ -158,6 +166,7 @@ impl Writer {
             max_keys: node.max_keys_per_user,
             retain_messages: node.retain_messages,
             max_bytes: MAX_BYTES.min(node.link.max_payload()),
+            max_state: node.link.max_payload(),
         };
         let erasing = self.room.state.lock().erasing();
         let works = batch.iter().map(|job| &job.work);
@@ -275,16 +284,12 @@ impl Writer {
     /// Reads the keys of a room that are within the key window.
     async fn load_keys(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
         let (place, at) = (tail.place, tail.at);
-        let has_copies = tail.has_changes();
         let mut log = Applied::new(Arc::clone(&life), tail);
         let start = self.window_start();
         if place > 0 && at >= start {
-            if has_copies {
-                let copies = self.room.copies_from(&life, start).await?;
-                copies.iter().for_each(|record| log.learn_keys(Some(record)));
-            }
-            let from = From::Time(start);
-            self.room.each_record(&life, from, None, place, |record| log.learn_keys(record)).await?;
+            let KeyRecords { copies, from, next } = self.room.copies_from(&life, start).await?;
+            copies.iter().for_each(|copy| log.learn_keys(copy.as_ref()));
+            self.room.each_record(&life, from, next, place, |record| log.learn_keys(record)).await?;
         }
         Ok(log)
     }
