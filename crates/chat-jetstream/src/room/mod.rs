@@ -56,6 +56,8 @@ pub(crate) struct SharedRoom {
     erasing: tokio::sync::Mutex<()>,
     /// True while a task continues the erasures that are not complete.
     is_resuming: AtomicBool,
+    /// True if the node may not have heard of a deletion.
+    has_missed: AtomicBool,
     /// The queue of the writer, which runs only while there is something to write.
     writer: Mutex<Option<mpsc::Sender<Job>>>,
 }
@@ -79,6 +81,7 @@ impl SharedRoom {
             sinks: Sinks::default(),
             erasing: tokio::sync::Mutex::default(),
             is_resuming: AtomicBool::new(false),
+            has_missed: AtomicBool::new(false),
             writer: Mutex::default(),
         })
     }
