@@ -50,7 +50,7 @@
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
 //!   earlier form of the message.
 //! - An older copy of the stream that is restored has the texts that were deleted later.
-//! - A page needs up to three requests for each record in it that was replaced, so many deletions make it slow.
+//! - A page needs up to three requests for each record in it that was replaced. Many deletions make it slow.
 //! - Sends to a room wait while its old records are removed, which is once for 256 entries.
 //! - A server claims its name once, when it starts. After a lost connection it does not claim it again, so another
 //!   server may have the name too.
