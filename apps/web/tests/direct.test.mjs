@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertAccessible } from "./support/access.mjs";
 import { Person, newRoom } from "./support/person.mjs";
-import { browser, server, signIn } from "./support/users.mjs";
+import { browser, key, server, signIn } from "./support/users.mjs";
 
 /**
  * The direct room with a user, in the list of rooms.
@@ -22,6 +22,18 @@ async function remove(person, name) {
   await item(person, name).hover();
   await person.page.getByRole("button", { name: `Remove ${name} from the list` }).click();
   await item(person, name).waitFor({ state: "detached" });
+}
+
+/**
+ * Waits until the page has asked for the list again. The panel "Under the hood" is open.
+ *
+ * @param {Person} person
+ */
+async function refresh({ page }) {
+  const answers = page.locator(".frames li", { hasText: "↓ rooms" });
+  const before = await answers.count();
+  await page.evaluate(() => void document.dispatchEvent(new Event("visibilitychange")));
+  await answers.nth(before).waitFor();
 }
 
 test("a direct message reaches the other user at once, with its author's name, and stays over a restart", async () => {
@@ -110,6 +122,71 @@ test("the name of an author opens the direct room, which comes back after a remo
   await dee.leave();
 });
 
+test("a removal holds in each window where the room is not open, until the next message", async () => {
+  const room = newRoom();
+  const ida = await signIn("u8", "Ida", room);
+  const jo = await signIn("u9", "Jo", room);
+  await ida.page.getByRole("button", { name: "People: 2" }).click();
+  await ida.page.getByRole("button", { name: "Message to Jo" }).click();
+  await ida.page.getByRole("heading", { level: 1, name: "Jo" }).waitFor();
+  await ida.say("one");
+  await item(jo, "Ida").getByRole("link").click();
+  await jo.sees("one");
+  const { hash } = new URL(jo.page.url());
+  await jo.page.goto(`${server.url}#${room}`);
+  const other = new Person(await jo.page.context().newPage(), "Jo");
+  await key.enter(other, server.url, "u9", room);
+  await other.page.goto(`${server.url}${hash}`);
+  await other.sees("one");
+  await other.openHood();
+  await remove(jo, "Ida");
+  await refresh(other);
+  assert.equal(await item(other, "Ida").count(), 1);
+  await other.page.goto(`${server.url}#${room}`);
+  await refresh(other);
+  await item(other, "Ida").waitFor({ state: "detached" });
+  await ida.say("two");
+  for (const person of [jo, other]) await item(person, "Ida").getByText("1 unread message").waitFor({ state: "attached" });
+
+  // A removal before the list has arrived does not end that either.
+  /** @type {() => void} */
+  let answer = () => {};
+  const answered = new Promise((resolve) => (answer = () => resolve(undefined)));
+  await other.page.routeWebSocket(/\/ws/u, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((data) => {
+      if (JSON.parse(String(data)).type !== "rooms") return socket.send(data);
+      void answered.then(() => socket.send(data));
+    });
+  });
+  await other.page.reload();
+  await other.page.getByRole("heading", { level: 1, name: room }).waitFor();
+  const list = other.page.locator(".room");
+  assert.equal(await list.count(), 2);
+  await list.nth(1).hover();
+  await list.nth(1).getByRole("button").click();
+  await list.nth(1).waitFor({ state: "detached" });
+  await other.openHood();
+  answer();
+  await refresh(other);
+  assert.equal(await list.count(), 1);
+  await ida.say("three");
+  for (const person of [jo, other]) await item(person, "Ida").getByText("2 unread messages").waitFor({ state: "attached" });
+  await other.page.close();
+
+  // A browser that keeps nothing knows of a removal as long as the page is open.
+  await jo.page.addInitScript(() => Object.defineProperty(window, "localStorage", { value: null }));
+  await jo.page.reload();
+  await jo.openHood();
+  await remove(jo, "Ida");
+  await refresh(jo);
+  assert.equal(await item(jo, "Ida").count(), 0);
+  await ida.say("four");
+  await item(jo, "Ida").getByText("3 unread messages").waitFor({ state: "attached" });
+  for (const person of [ida, jo]) await person.leave();
+  assert.deepEqual(other.problems, []);
+});
+
 test("a guest has no direct rooms, and nobody reads the room of two others", async () => {
   const room = newRoom();
   const ann = await signIn("u5", "Eve", room);
@@ -124,7 +201,16 @@ test("a guest has no direct rooms, and nobody reads the room of two others", asy
   await ann.sees("a secret");
   const { hash } = new URL(ann.page.url());
   const dee = await signIn("u7", "Hal", room);
-  await dee.page.goto(`${server.url}${hash}`);
-  await dee.page.getByText("The server does not let you into this room.").waitFor();
+  for (const person of [dee, guest]) {
+    await person.page.goto(`${server.url}${hash}`);
+    await person.page.getByText("The server does not let you into this room.").waitFor();
+    // It stays in the list until it is removed.
+    await person.openHood();
+    await refresh(person);
+    await remove(person, hash.slice(1));
+    await refresh(person);
+    await refresh(person);
+    assert.equal(await item(person, hash.slice(1)).count(), 0);
+  }
   for (const person of [ann, bo, dee, guest]) await person.leave();
 });

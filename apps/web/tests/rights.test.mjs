@@ -173,6 +173,14 @@ test("acts are lines of the conversation, a title is shown, and the end of a mut
     assert.deepEqual(rows, ["text", "act", "act", "act", "text"]);
     await assertAccessible(page, "acts in the conversation");
   }
+  // Without a title, the room has its name again, also in a tab that is not in it any more.
+  await create(ann, room);
+  for (const name of [room, ...Array.from({ length: 20 }, newRoom)]) {
+    await bo.page.evaluate((name) => void (location.hash = name), name);
+    await bo.page.getByRole("heading", { level: 1, name }).waitFor();
+  }
+  await bo.page.locator(".room", { hasText: room }).waitFor();
+  assert.equal(await bo.page.locator(".room", { hasText: "Team of Ann" }).count(), 0);
   await ann.leave();
   await bo.leave();
 });
@@ -184,7 +192,7 @@ test("a title and the end of a mute are known, although they are older than the 
   await ann.page.getByRole("heading", { level: 1, name: "Evening news" }).waitFor();
   const bo = await signIn("u2", "Bo", room);
   await bo.page.getByRole("heading", { level: 1, name: "Evening news" }).waitFor();
-  await mute(ann, room, 10_000);
+  await mute(ann, room, 3_600_000);
   await bo.field.waitFor({ state: "detached" });
   await fill(ann, room, Array.from({ length: 60 }, (_, index) => `${index}`));
   await ann.sees("59");
@@ -194,6 +202,7 @@ test("a title and the end of a mute are known, although they are older than the 
   await phone.sees("59");
   assert.equal(await phone.page.locator(".act").count(), 0);
   await phone.page.getByText(/^You are muted in this room until/u).waitFor();
+  await mute(ann, room, 3000);
   await phone.page.locator(".notice", { hasText: "You may write in Evening news again." }).waitFor();
   await phone.say("thanks");
   await ann.sees("thanks");

@@ -38,13 +38,26 @@ export class Key {
   async signIn(browser, url, sub, name, room, options = {}) {
     const context = await browser.newContext({ locale: "en-GB", ...options });
     const person = new Person(await context.newPage(), name);
-    await person.page.goto(`${url}#${room}`);
-    // In each language.
-    await person.page.locator(".other-way").click();
-    await person.page.locator("input[type=password]").fill(this.token(sub, name));
-    await person.page.keyboard.press("Enter");
-    await person.page.locator(".me", { hasText: name }).waitFor({ state: "attached" });
+    await this.enter(person, url, sub, room);
     return person;
+  }
+
+  /**
+   * Signs in, in a window that is prepared.
+   *
+   * @param {Person} person
+   * @param {string} url
+   * @param {string} sub
+   * @param {string} room
+   */
+  async enter(person, url, sub, room) {
+    const { page, name } = person;
+    await page.goto(`${url}#${room}`);
+    // In each language.
+    await page.locator(".other-way").click();
+    await page.locator("input[type=password]").fill(this.token(sub, name));
+    await page.keyboard.press("Enter");
+    await page.locator(".me", { hasText: name }).waitFor({ state: "attached" });
   }
 
   end() {

@@ -1,6 +1,6 @@
 import { type Chat, ChatError, type RoomSummary } from "@chat-core/client";
-import { browser, tab, text } from "./memory.ts";
-import { isDirect } from "./place.ts";
+import { browser, isRecord, tab, text } from "./memory.ts";
+import { isDirect, place } from "./place.ts";
 import { Cell } from "./store.ts";
 
 const FIRST_ROOM = "lobby";
@@ -28,8 +28,8 @@ export class Directory {
   #isAnswered = false;
   readonly #chat: Chat;
   #rooms: Map<string, RoomSummary>;
-  /** The direct rooms that are not shown, with their newest entry at that time. A later one shows them again. */
-  #hidden: Readonly<Record<string, unknown>> = {};
+  /** What is hidden, in a browser that keeps nothing. */
+  #unkept: Readonly<Record<string, unknown>> = {};
   /** The rooms to follow, and those not to follow any more, until the server has confirmed it. */
   readonly #wanted = new Map<string, boolean>();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -41,6 +41,10 @@ export class Directory {
     this.list = new Cell(sorted(this.#rooms));
     chat.on("welcome", () => void this.refresh());
     chat.on("activity", (activity) => this.update(activity));
+    chat.on("message", ({ room }) => {
+      // There is no activity in a room that this tab is in.
+      if (isDirect(room) && room in this.#hidden) this.#publish();
+    });
     chat.on("read", ({ room }) => {
       // The marker has moved on another device. A room that this tab is in counts by itself.
       if (!chat.rooms.has(room)) this.refreshSoon();
@@ -53,7 +57,10 @@ export class Directory {
 
   /** Puts a room into the list. */
   add(room: string): void {
-    if (room in this.#hidden) this.#hide(room, undefined);
+    if (room in this.#hidden) {
+      this.#hide(room, undefined);
+      this.#publish();
+    }
     if (this.#isAnswered && this.#rooms.has(room) && this.#wanted.get(room) !== false) return;
     this.#rooms.set(room, this.#rooms.get(room) ?? blank(room));
     this.#want(room, true);
@@ -61,18 +68,29 @@ export class Directory {
 
   /** Takes a room from the list. A direct room stays followed: otherwise the user would miss its next message. */
   remove(room: string): void {
-    const direct = [...this.#rooms.keys()].filter(isDirect);
-    if (this.#isAnswered && direct.includes(room) && direct.length <= MOST_DIRECT) {
-      return this.#hide(room, this.find(room)?.seq);
+    const entry = this.#rooms.get(room);
+    const isListed = this.#isAnswered && entry !== undefined && !this.#wanted.has(room);
+    if (isListed && canHide(room, this.#rooms)) {
+      this.#hide(room, this.#newest(entry));
+      return this.#publish();
     }
     this.#rooms.delete(room);
-    this.#want(room, false);
+    if (isListed || !this.isKept || !isDirect(room)) return this.#want(room, false);
+    // The next list says if the user follows it at all.
+    this.#wanted.set(room, false);
+    this.#publish();
+    this.refreshSoon();
   }
 
-  /** Notes the newest state of a room. */
+  /** Notes what is new of a room. */
   update({ room, ...state }: Pick<RoomSummary, "room"> & Partial<RoomSummary>): void {
-    if (this.#wanted.get(room) === false) return;
-    this.#rooms.set(room, { ...(this.#rooms.get(room) ?? blank(room)), ...state });
+    this.set({ ...(this.#rooms.get(room) ?? blank(room)), ...state });
+  }
+
+  /** Notes the whole state of a room. */
+  set(entry: RoomSummary): void {
+    if (this.#wanted.get(entry.room) === false) return;
+    this.#rooms.set(entry.room, entry);
     this.#publish();
   }
 
@@ -100,11 +118,15 @@ export class Directory {
     this.#isAnswered = true;
     // Without those that are not followed any more, or that the address names.
     const isHidden = ([room]: [string, unknown]) => found.has(room) && this.#wanted.get(room) !== true;
-    this.#hidden = Object.fromEntries(Object.entries(browser.read(this.#hiddenKey) ?? {}).filter(isHidden));
-    browser.write(this.#hiddenKey, this.#hidden);
+    this.#hidden = Object.fromEntries(Object.entries(this.#hidden).filter(isHidden));
     for (const [room, isOn] of this.#wanted) {
-      if (!isOn) found.delete(room);
-      else if (!found.has(room)) found.set(room, this.#rooms.get(room) ?? blank(room));
+      const entry = found.get(room);
+      if (isOn) found.set(room, entry ?? this.#rooms.get(room) ?? blank(room));
+      else if (entry !== undefined && !canHide(room, found)) found.delete(room);
+      else {
+        if (entry !== undefined) this.#hide(room, entry.seq);
+        this.#wanted.delete(room);
+      }
     }
     this.#rooms = found;
     this.#publish();
@@ -116,10 +138,27 @@ export class Directory {
     return `hidden.${this.#chat.state.user?.id}`;
   }
 
+  /**
+   * The direct rooms that are not shown, with their newest entry at that time. A later one shows them again. Each read
+   * is new, because another window can have changed them.
+   */
+  get #hidden(): Readonly<Record<string, unknown>> {
+    const kept = browser.read(this.#hiddenKey);
+    return isRecord(kept) ? kept : this.#unkept;
+  }
+
+  set #hidden(rooms: Readonly<Record<string, unknown>>) {
+    this.#unkept = rooms;
+    browser.write(this.#hiddenKey, rooms);
+  }
+
   #hide(room: string, seq: number | undefined): void {
     this.#hidden = { ...this.#hidden, [room]: seq };
-    browser.write(this.#hiddenKey, this.#hidden);
-    this.#publish();
+  }
+
+  /** The newest entry of a room. A room that this tab is in counts by itself. */
+  #newest({ room, seq }: RoomSummary): number {
+    return Math.max(seq, this.#chat.rooms.get(room)?.state.cursor?.seq ?? 0);
   }
 
   #want(room: string, isOn: boolean): void {
@@ -153,7 +192,10 @@ export class Directory {
   }
 
   #publish(): void {
-    const shown = sorted(this.#rooms).filter(({ room, seq }) => this.#hidden[room] !== seq);
+    const hidden = this.#hidden;
+    const shown = sorted(this.#rooms).filter(
+      (entry) => entry.room === place.state?.room || hidden[entry.room] !== this.#newest(entry),
+    );
     this.list.set(shown);
     (this.isKept ? tab : browser).write(
       "rooms",
@@ -165,6 +207,11 @@ export class Directory {
 function restore(names: unknown): Map<string, RoomSummary> {
   const found = Array.isArray(names) ? names.flatMap((name) => text(name) ?? []) : [];
   return new Map(found.map((name) => [name, blank(name)]));
+}
+
+/** Returns true if a room can be removed and still be followed. */
+function canHide(room: string, rooms: ReadonlyMap<string, RoomSummary>): boolean {
+  return isDirect(room) && [...rooms.keys()].filter(isDirect).length <= MOST_DIRECT;
 }
 
 /** Direct rooms come last, by the name of the other user. */

@@ -137,10 +137,10 @@ export class Session {
   #leave(name: string): void {
     const room = this.find(name);
     if (room === undefined || !this.#joined.includes(name)) return;
-    const { cursor, unread, mentions, title, with: user } = room.state;
+    const { cursor, read, unread, mentions, title, with: user } = room.state;
     if (cursor !== undefined) {
       const known = { ...(title !== undefined && { title }), ...(user && { with: user }) };
-      this.directory.update({ room: name, seq: cursor.seq, unread, mentions, ...known });
+      this.directory.set({ room: name, seq: cursor.seq, read, unread, mentions, ...known });
     }
     this.#joined = this.#joined.filter((other) => other !== name);
     room.leave();
