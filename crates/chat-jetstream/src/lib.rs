@@ -50,6 +50,14 @@
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
 //!   earlier form of the message.
 //! - An older copy of the stream that is restored has the texts that were deleted later.
+//! - A page needs up to three requests for each record in it that was replaced, so many deletions make it slow.
+//! - Sends to a room wait while its old records are removed, which is once for 256 entries.
+//! - A server claims its name once, when it starts. After a lost connection it does not claim it again, so another
+//!   server may have the name too.
+//! - The removal of a message of the stream names only its sequence. If the connection is lost, it can be sent late;
+//!   if the stream has lost its end meanwhile, it removes another message.
+//! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
+//!   something in it.
 //!
 //! # Limits of this version
 //!
@@ -137,8 +145,9 @@
 //! 3. removes all states of the message but the last one in the same way.
 //!
 //! Then it answers. A reader that meets the hole reads the copy that replaces the record, so the order of the log
-//! stays. Each record names the deletions that may not be complete. A server that opens the room, or begins to write to
-//! it, completes them. A crash between two steps therefore leaves a text in the files only until then.
+//! stays. Each record names the deletions that may not be complete. A server that opens the room, or writes to it,
+//! completes them, and tries again each 1 to 60 s while the room is open. A crash between two steps therefore leaves a
+//! text in the files only until then.
 //!
 //! After the answer, the text is in no file of a stream of one copy. With several copies, the other servers overwrite
 //! it some moments later, and the log of the replication has it until the servers compact that log: with nats-server

@@ -43,6 +43,8 @@ pub(crate) enum Subject<'a> {
     Record { room: &'a str },
     /// The state of a message of a room.
     State { room: &'a str, seq: u64 },
+    /// The copy of a record, which replaces it.
+    Copy { room: &'a str },
     /// A message that no room hears of.
     Other,
 }
@@ -102,6 +104,7 @@ impl Life {
         Some(match (tokens.next()?, tokens.next(), tokens.next()) {
             ("m", Some(room), None) => Subject::Record { room },
             ("s", Some(room), Some(seq)) => Subject::State { room, seq: seq.parse().ok()? },
+            ("r", Some(room), Some(_)) => Subject::Copy { room },
             _ => Subject::Other,
         })
     }

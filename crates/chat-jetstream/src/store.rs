@@ -141,7 +141,7 @@ impl Store for JetStreamStore {
         let room = self.0.node.room(room, limits);
         let sink = room.add_sink(sink);
         room.bounds().await?;
-        room.resume_erasure();
+        room.resume_erasure(Duration::ZERO);
         Ok(Arc::new(Opening { store: Arc::clone(&self.0), room, _sink: sink }))
     }
 

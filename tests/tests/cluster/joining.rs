@@ -58,7 +58,8 @@ async fn a_node_identifies_itself_and_checks_the_certificate() -> Result<()> {
     let (home, files, other) = (TempDir::new()?, CertificateFiles::new(), CertificateFiles::new());
     let servers = block_in_place(|| {
         Servers::start_with(1, |config| {
-            config["authorization"] = json!({ "user": "chat", "password": "a-secret-text" });
+            config["authorization"] = json!({ "users": [{ "user": "chat", "password": "a-secret-text" }] });
+            config["no_auth_user"] = json!("");
             config["tls"] = json!({ "cert_file": files.certificate(), "key_file": files.key() });
         })
     });

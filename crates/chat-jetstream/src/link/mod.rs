@@ -6,7 +6,8 @@ mod time;
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Request, RequestErrorKind};
+use async_nats::client::{PublishErrorKind, RequestErrorKind};
+use async_nats::{Client, HeaderMap, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -163,7 +164,10 @@ impl Link {
             for (number, (subject, state)) in (1..).zip(states) {
                 let headers = batch_headers(&batch, number);
                 let sent = self.client.publish_with_headers(subject.clone(), headers, state.clone()).await;
-                sent.map_err(|_| AppendRefused::Unknown)?;
+                sent.map_err(|error| match error.kind() {
+                    PublishErrorKind::MaxPayloadExceeded => AppendRefused::Rejected(LinkError::TooLarge),
+                    _ => AppendRefused::Unknown,
+                })?;
             }
             headers.insert("Nats-Batch-Id", &*batch);
             headers.insert("Nats-Batch-Sequence", (states.len() + 1).to_string().as_str());

@@ -45,7 +45,11 @@ impl Node {
         } else {
             self.repair(&life, info.state.last_seq).await?;
         }
-        self.for_each_room(|room| async move { room.finish_renewal().await }).await
+        let finish = |room: Arc<SharedRoom>| async move {
+            room.finish_renewal().await?;
+            room.look_if_missed().await
+        };
+        self.for_each_room(finish).await
     }
 
     /// Returns true if the stream has this life.
@@ -101,6 +105,14 @@ impl Node {
                             && let Ok(record) = room.record(&message.subject, place, payload).await?
                         {
                             room.hear(life, &record, &states);
+                        }
+                    }
+                    // The record may be one of those that are missed, and its deletions are reported then.
+                    Some(Subject::Copy { room }) => {
+                        if let Some(room) = self.open_room(room)
+                            && let Ok(copy) = room.record(&message.subject, place, payload).await?
+                        {
+                            room.report_erased(life, copy.targets(), place).await?;
                         }
                     }
                     _ => {}

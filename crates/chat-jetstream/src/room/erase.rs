@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chat_core::Unavailable;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::life::Life;
 use crate::link::{AppendRefused, From};
@@ -15,21 +17,69 @@ use super::records::Records;
 /// The tries to replace a record that other nodes replace at the same time.
 const MAX_TRIES: usize = 32;
 
-/// The states of a message in one request.
+/// The messages of a subject in one request.
 const BATCH: usize = 64;
 
+/// The pause after an erasure that has failed. Each further one is longer, up to the second value.
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 impl SharedRoom {
-    /// Erases the text of messages that the log has as deleted, wherever the stream has it. It can be repeated.
-    pub(super) async fn erase(&self, life: &Arc<Life>, targets: &[u64]) -> Result<(), Unavailable> {
-        let _turn = self.erasing.lock().await;
-        let mut replaced = BTreeSet::new();
-        for target in targets {
-            if !replaced.contains(target) {
-                replaced.extend(self.replace(life, *target).await?);
-            }
-            self.erase_states(life, *target).await?;
-            self.state.lock().note_erased(life, *target);
+    /// Continues to erase the text of deleted messages after a time, as long as that is not complete and the room is
+    /// open.
+    pub(crate) fn resume_erasure(self: &Arc<Self>, after: Duration) {
+        if self.state.lock().erasing().is_empty() || self.is_resuming.swap(true, Ordering::SeqCst) {
+            return;
         }
+        let room = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut pause = after;
+            loop {
+                sleep(pause).await;
+                let Some(room) = room.upgrade() else { return };
+                // Before the question: a deletion that is not in the answer starts another task.
+                room.is_resuming.store(false, Ordering::SeqCst);
+                let (life, targets) = {
+                    let state = room.state.lock();
+                    (Arc::clone(&state.life), state.erasing())
+                };
+                if targets.is_empty() || room.is_resuming.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                let failed = room.erase(&life, &targets).await.into_iter().find_map(Result::err);
+                pause = if failed.is_some() { (pause * 2).clamp(RETRY.0, RETRY.1) } else { RETRY.0 };
+                if let Some(error) = failed {
+                    tracing::warn!(%error, stream = %room.node.link.stream, "text of deleted messages not erased yet");
+                }
+            }
+        });
+    }
+
+    /// Erases the text of messages that the log has as deleted, wherever the stream has it. It can be repeated. Returns
+    /// a result for each message.
+    pub(super) async fn erase(&self, life: &Arc<Life>, targets: &[u64]) -> Vec<Result<(), Unavailable>> {
+        let _turn = self.erasing.lock().await;
+        let (mut replaced, mut results) = (BTreeSet::new(), Vec::with_capacity(targets.len()));
+        for target in targets {
+            // Another task may have erased it meanwhile.
+            let is_erased = self.state.lock().is_erased(life, *target);
+            let result = if is_erased { Ok(()) } else { self.erase_one(life, *target, &mut replaced).await };
+            results.push(result);
+        }
+        results
+    }
+
+    /// Erases the text of a message. `replaced` are the deleted messages whose records are replaced already.
+    async fn erase_one(
+        &self,
+        life: &Arc<Life>,
+        target: u64,
+        replaced: &mut BTreeSet<u64>,
+    ) -> Result<(), Unavailable> {
+        if !replaced.contains(&target) {
+            replaced.extend(self.replace(life, target).await?);
+        }
+        self.erase_states(life, target).await?;
+        self.state.lock().note_erased(life, target);
         Ok(())
     }
 
@@ -44,7 +94,7 @@ impl SharedRoom {
                 record =
                     Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
             }
-            let (original, copy) = (record.place, record.copy);
+            let (original, mut copy) = (record.place, record.copy);
             let seqs: Vec<_> =
                 record.entries.iter().filter(|entry| entry.is_message()).map(|e| e.seq).collect();
             let least = self.known().tail.place;
@@ -60,6 +110,10 @@ impl SharedRoom {
                     *frame = erased;
                 }
             }
+            if !deleted.contains(&seq) && seq < self.known().tail.first() {
+                // Retention is removing it: its state is removed first.
+                return Ok(deleted);
+            }
             if !deleted.contains(&seq) {
                 return Err(Unavailable::new("the state of a deleted message cannot be read"));
             }
@@ -67,7 +121,7 @@ impl SharedRoom {
                 record.copy = Some(0);
                 let (last, highest) = (copy.unwrap_or_default(), life.highest());
                 match self.node.link.append(&subject, last, record.encode(), &[]).await {
-                    Ok(place) if place > highest => {}
+                    Ok(place) if place > highest => copy = Some(place),
                     // The stream has lost its end, and other messages may be at the places that are known.
                     Ok(_) => {
                         life.lose();
@@ -83,8 +137,9 @@ impl SharedRoom {
                 }
             }
             self.node.link.erase(original).await?;
-            if is_altered && let Some(copy) = copy {
-                self.node.link.erase(copy).await?;
+            // An earlier try may have ended before this.
+            if let Some(copy) = copy {
+                self.erase_before(&subject, copy).await?;
             }
             return Ok(deleted);
         }
@@ -122,15 +177,20 @@ impl SharedRoom {
     async fn erase_states(&self, life: &Arc<Life>, seq: u64) -> Result<(), Unavailable> {
         let subject = life.state_subject(&self.token, seq);
         let Some((last, _)) = self.node.link.last(&subject).await? else { return Ok(()) };
+        self.erase_before(&subject, last).await
+    }
+
+    /// Removes all messages of a subject before the place of one that it has.
+    async fn erase_before(&self, subject: &str, place: u64) -> Result<(), Unavailable> {
         let (mut from, until) = (0, Instant::now() + MAX_LAG);
         loop {
-            let batch = self.node.link.batch(&subject, From::Place(from), BATCH).await?;
-            for state in &batch.messages {
-                if state.place >= last {
+            let batch = self.node.link.batch(subject, From::Place(from), BATCH).await?;
+            for message in &batch.messages {
+                if message.place >= place {
                     return Ok(());
                 }
-                self.node.link.erase(state.place).await?;
-                from = state.place + 1;
+                self.node.link.erase(message.place).await?;
+                from = message.place + 1;
             }
             if batch.messages.is_empty() {
                 wait_for_replica(until).await?;

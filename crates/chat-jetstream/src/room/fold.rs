@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chat_core::{ChangeKind, Commit, StoredMessage, Unavailable};
 use tokio::time::Instant;
@@ -116,9 +117,27 @@ impl SharedRoom {
         let changes = self.recent_changes(&life, &tail).await?;
         let deleted =
             changes.iter().filter(|change| change.kind == ChangeKind::Deleted).map(|change| change.target);
-        let found = self.states(&life, deleted, tail.place).await?;
-        for (seq, (_, state)) in found.states {
-            if let Some(state) = state {
+        self.report_erased(&life, deleted, tail.place).await
+    }
+
+    /// Looks again, if the states of a record could not be read. A member may have the text of a deleted message.
+    pub(crate) async fn look_if_missed(&self) -> Result<(), Unavailable> {
+        if !self.has_missed.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.look_again().await.inspect_err(|_| self.has_missed.store(true, Ordering::SeqCst))
+    }
+
+    /// Reports the erasure of those of these messages that are deleted, as a copy of the stream has them that has all
+    /// records up to the place `least`.
+    pub(crate) async fn report_erased(
+        &self,
+        life: &Arc<Life>,
+        seqs: impl IntoIterator<Item = u64>,
+        least: u64,
+    ) -> Result<(), Unavailable> {
+        for (seq, (_, state)) in self.states(life, seqs, least).await?.states {
+            if let Some(state) = state.filter(MessageState::is_deleted) {
                 let entries = state.erased(&self.name, seq);
                 self.sinks.report(Commit::Erased { epoch: &life.epoch(&self.name), entries: &entries });
             }
@@ -130,7 +149,10 @@ impl SharedRoom {
     pub(super) async fn report_later(self: Arc<Self>, life: Arc<Life>, record: Record) {
         let found = self.states(&life, record.targets(), record.place).await;
         // Without an answer, the head that was reported lets the chat read the entries.
-        let Ok(found) = found else { return };
+        let Ok(found) = found else {
+            self.has_missed.store(true, Ordering::SeqCst);
+            return;
+        };
         let states = found.states.into_iter().filter_map(|(seq, (_, state))| Some((seq, state?)));
         self.report_entries(&life, &record, &states.collect());
     }

@@ -16,6 +16,7 @@ mod writer;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use chat_core::{ChangeError, Commit, CommitSink, Limits, LogBounds, RoomName, Unavailable};
 use parking_lot::Mutex;
@@ -53,6 +54,10 @@ pub(crate) struct SharedRoom {
     sinks: Sinks,
     /// Held while the text of deleted messages is erased.
     erasing: tokio::sync::Mutex<()>,
+    /// True while a task continues the erasures that are not complete.
+    is_resuming: AtomicBool,
+    /// True if the node may not have heard of a deletion.
+    has_missed: AtomicBool,
     /// The queue of the writer, which runs only while there is something to write.
     writer: Mutex<Option<mpsc::Sender<Job>>>,
 }
@@ -75,6 +80,8 @@ impl SharedRoom {
             state: Mutex::new(RoomState::new(life)),
             sinks: Sinks::default(),
             erasing: tokio::sync::Mutex::default(),
+            is_resuming: AtomicBool::new(false),
+            has_missed: AtomicBool::new(false),
             writer: Mutex::default(),
         })
     }
@@ -173,22 +180,6 @@ impl SharedRoom {
             .with_first(tail.first())
             .with_changes(tail.has_changes())
             .with_pins(tail.pins.to_vec())
-    }
-
-    /// Continues to erase the text of deleted messages, if a node has not completed it.
-    pub(crate) fn resume_erasure(self: &Arc<Self>) {
-        let (life, targets) = {
-            let state = self.state.lock();
-            (Arc::clone(&state.life), state.erasing())
-        };
-        if !targets.is_empty() {
-            let room = Arc::clone(self);
-            tokio::spawn(async move {
-                if let Err(error) = room.erase(&life, &targets).await {
-                    tracing::warn!(%error, stream = %room.node.link.stream, "text of deleted messages not erased yet");
-                }
-            });
-        }
     }
 
     /// Does this on this node.

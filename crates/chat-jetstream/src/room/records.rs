@@ -29,6 +29,15 @@ pub(super) struct Found {
     pub(super) more: bool,
 }
 
+/// The records that may have keys which are remembered.
+pub(super) struct KeyRecords {
+    /// Records that were replaced, newest first. `None` is one that cannot be read.
+    pub(super) copies: Vec<Option<Record>>,
+    /// The place and the position of the first record after them. It may be replaced before it is read again.
+    pub(super) from: From,
+    pub(super) next: Option<u64>,
+}
+
 impl<'a> Records<'a> {
     /// Begins to read. If the position of the next message is known, no record before it is left out.
     pub(super) fn new(room: &'a SharedRoom, life: &Arc<Life>, from: From, next: Option<u64>) -> Self {
@@ -72,9 +81,9 @@ impl<'a> Records<'a> {
                 None => end.first(),
             };
             while next < begin {
-                let copy = self.room.copy(&self.life, next).await?;
+                let copy = self.room.copy(&self.life, next).await?.unwrap_or(Err(Unreadable { place }));
                 next = copy.as_ref().map_or(begin, |copy| copy.last() + 1);
-                records.push(copy.ok_or(Unreadable { place }));
+                records.push(copy);
             }
             let Some((at, record)) = found else { return Ok(()) };
             place = at + 1;
@@ -101,8 +110,13 @@ impl SharedRoom {
         })
     }
 
-    /// Returns the copy of the record that has the entry at a position, if the record was replaced.
-    async fn copy(&self, life: &Arc<Life>, seq: u64) -> Result<Option<Record>, Unavailable> {
+    /// Returns the copy of the record that has the entry at a position, if the record was replaced. One that is damaged
+    /// may be that copy.
+    async fn copy(
+        &self,
+        life: &Arc<Life>,
+        seq: u64,
+    ) -> Result<Option<Result<Record, Unreadable>>, Unavailable> {
         // The leader has the copy before it removes the record.
         let Some(info) = self.node.link.info().await? else { return Ok(None) };
         let until = Instant::now() + MAX_LAG;
@@ -115,43 +129,53 @@ impl SharedRoom {
                 None => wait_for_replica(until).await?,
             }
         };
+        let mut damaged = None;
         for copy in copies {
+            let unreadable = Unreadable { place: copy.place };
             let record = match Record::decode(copy.place, copy.payload) {
                 Ok(record) => Some(record),
                 // The leader may have it undamaged.
                 Err(_) => match self.node.link.last(&copy.subject).await? {
                     Some((place, bytes)) => Record::decode(place, bytes).ok(),
-                    None => None,
+                    None => continue,
                 },
             };
-            if let Some(record) = record
-                && (record.first()..=record.last()).contains(&seq)
-            {
-                return Ok(Some(record));
+            match record {
+                Some(record) if (record.first()..=record.last()).contains(&seq) => {
+                    return Ok(Some(Ok(record)));
+                }
+                Some(_) => {}
+                None => damaged = Some(unreadable),
             }
         }
-        Ok(None)
+        Ok(damaged.map(Err))
     }
 
-    /// Returns the copies of records right before the first record that is not before a time, newest first, as far as
-    /// they are not before it either. The time at which a copy was stored says nothing.
-    pub(super) async fn copies_from(&self, life: &Arc<Life>, time: u64) -> Result<Vec<Record>, Unavailable> {
+    /// Returns the first record that is not before a time, and the copies of the records right before it, as far as
+    /// they are not before the time either. The time at which a copy was stored says nothing.
+    pub(super) async fn copies_from(&self, life: &Arc<Life>, time: u64) -> Result<KeyRecords, Unavailable> {
         let subject = life.subject(&self.token);
         let batch = self.node.link.batch(&subject, From::Time(time), 1).await?;
         let Some(first) = batch.messages.into_iter().next() else {
             return Err(Unavailable::new("the server that answers is behind the leader of the stream"));
         };
+        let (from, mut copies) = (From::Place(first.place), Vec::new());
         let Ok(first) = self.record(&subject, first.place, first.payload).await? else {
-            return Ok(Vec::new());
+            return Ok(KeyRecords { copies, from, next: None });
         };
-        let (mut copies, mut begin) = (Vec::new(), first.first());
+        let mut begin = first.first();
         while begin > 1
             && let Some(copy) = self.copy(life, begin - 1).await?
-            && copy.at() >= time
         {
-            begin = copy.first();
+            let copy = copy.map_err(|unreadable| drop(self.node.unreadable(unreadable))).ok();
+            match &copy {
+                Some(copy) if copy.at() < time => break,
+                Some(copy) => begin = copy.first(),
+                // It may have any of the positions.
+                None => begin = 1,
+            }
             copies.push(copy);
         }
-        Ok(copies)
+        Ok(KeyRecords { copies, from, next: Some(first.first()) })
     }
 }

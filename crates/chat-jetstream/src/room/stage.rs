@@ -17,7 +17,7 @@ use super::work::of_append;
 use super::{Receipt, States, Work};
 
 /// The messages that a record changes, at most. Each is a message of the stream.
-const MAX_TARGETS: usize = 32;
+pub(super) const MAX_TARGETS: usize = 32;
 
 /// The deleted messages whose text is not erased yet, at most.
 const MAX_ERASING: usize = 1_024;
@@ -41,6 +41,8 @@ pub(super) struct LogLimits {
     pub(super) retain_messages: Option<u64>,
     /// The bytes that a record has at most. One entry may have more.
     pub(super) max_bytes: usize,
+    /// The bytes that the state of a message has at most.
+    pub(super) max_state: usize,
 }
 
 /// A record that can be stored after the end of the log, and the answers to its messages and changes once it is
@@ -251,11 +253,16 @@ impl Staging<'_> {
         let joined = joined.filter(|seq| kind == ChangeKind::Reactions && state.is_at(*seq));
         let mut state = state.clone();
         let seq = joined.unwrap_or(seq);
+        state.apply(change, seq, self.at, &self.loaded.recent);
+        if state.encode().len() > self.log.max_state {
+            return Some(
+                ChangeError::from(Unavailable::over_quota("the message has too many changes")).into(),
+            );
+        }
         if joined.is_none() {
             let entry = ChangeEntry::new(seq, self.at, change.user.clone(), target, kind);
             self.push(Entry { seq, at: self.at, key, content: Content::Change(entry) })?;
         }
-        state.apply(change, seq, self.at, &self.loaded.recent);
         self.states.insert(target, state);
         match kind {
             ChangeKind::Reactions => drop(self.reacted.insert(target, seq)),

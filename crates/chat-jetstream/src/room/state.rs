@@ -94,6 +94,11 @@ impl RoomState {
         }
     }
 
+    /// Returns true if this node has erased the text of a deleted message.
+    pub(super) fn is_erased(&self, life: &Arc<Life>, seq: u64) -> bool {
+        Arc::ptr_eq(&self.life, life) && self.erased.contains(&seq)
+    }
+
     /// Returns the deleted messages whose text may not be erased yet.
     pub(super) fn erasing(&self) -> Vec<u64> {
         self.tail.erasing.iter().copied().filter(|seq| !self.erased.contains(seq)).collect()

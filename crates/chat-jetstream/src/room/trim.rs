@@ -31,13 +31,14 @@ impl SharedRoom {
         let Some(first) = recent.messages.first() else { return Ok(()) };
         let cut = place.min(first.place);
         if self.known().tail.has_changes() {
-            self.remove_states(life, cut).await?;
+            self.remove_states(life, cut, time).await?;
         }
         Ok(self.node.link.purge(&subject, cut).await?)
     }
 
-    /// Removes the states and the copies of the records before a place, which are removed then.
-    async fn remove_states(&self, life: &Arc<Life>, cut: u64) -> Result<(), Unavailable> {
+    /// Removes the states and the copies of the records before a place, which are removed then. The time at which a
+    /// copy was stored says nothing, so those stay whose entries are not before the time.
+    async fn remove_states(&self, life: &Arc<Life>, cut: u64, time: u64) -> Result<(), Unavailable> {
         let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
         let (Some(begin), Some(end)) =
             (self.first_from(&known, 0).await?, self.first_from(&known, cut).await?)
@@ -61,7 +62,7 @@ impl SharedRoom {
             };
             for stored in stored {
                 let copy = Record::decode(stored.place, stored.payload).ok();
-                if copy.is_some_and(|copy| copy.last() >= end) {
+                if copy.is_some_and(|copy| copy.last() >= end || copy.at() >= time) {
                     continue;
                 }
                 self.node.link.purge(&stored.subject, stored.place + 1).await?;

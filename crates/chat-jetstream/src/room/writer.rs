@@ -12,9 +12,11 @@ use crate::link::{AppendRefused, From};
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 use crate::stats::{COMMIT_SECONDS, count};
 
+use super::erase::RETRY;
 use super::job::{Job, expire, refuse};
 use super::load::Loaded;
-use super::stage::{Answer, Applied, LogLimits, Staged, unix_millis};
+use super::records::KeyRecords;
+use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, Staged, unix_millis};
 use super::{SharedRoom, States, Tail, View, Work};
 
 /// The time after which a writer without an append ends, and forgets the keys of its room.
@@ -121,6 +123,8 @@ impl Writer {
                     }
                     self.answer(&mut batch, staged.answers);
                     self.remove_states(loaded, &staged.states).await;
+                    // Another node may have ended before it has completed a deletion.
+                    self.room.resume_erasure(RETRY.0);
                     failures = 0;
                 }
                 Tried::Rejected(unavailable) => refuse(batch.drain(..count), &unavailable),
@@ -129,12 +133,19 @@ impl Writer {
         }
     }
 
-    /// Reads the messages that the changes name.
+    /// Reads the messages that the first changes name, as many as one record may change.
     async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, Unavailable> {
         let Some(log) = &self.log else { return Err(lost()) };
         let is_deletion =
             |job: &Job| matches!(&job.work, Work::Change(c) if matches!(c.change, Change::Delete { .. }));
-        let targets: BTreeSet<u64> = batch.iter().filter_map(|job| job.work.target()).collect();
+        let mut targets = BTreeSet::new();
+        for target in batch.iter().filter_map(|job| job.work.target()) {
+            if targets.len() < MAX_TARGETS || targets.contains(&target) {
+                targets.insert(target);
+            } else {
+                break;
+            }
+        }
         let has_deletion = batch.iter().any(is_deletion);
         self.room.load(&log.life, &log.tail, targets, has_deletion).await
     }
@@ -155,6 +166,7 @@ impl Writer {
             max_keys: node.max_keys_per_user,
             retain_messages: node.retain_messages,
             max_bytes: MAX_BYTES.min(node.link.max_payload()),
+            max_state: node.link.max_payload(),
         };
         let erasing = self.room.state.lock().erasing();
         let works = batch.iter().map(|job| &job.work);
@@ -176,19 +188,21 @@ impl Writer {
         let (room, life) = (Arc::clone(&self.room), Arc::clone(&log.life));
         tokio::spawn(async move {
             let erased = room.erase(&life, &targets).await;
-            for (job, result) in waiting {
-                let result = erased.clone().map_err(ChangeError::from).and(result);
-                let _gone = job.answer.send(result);
+            for ((job, result), erased) in waiting.into_iter().zip(erased) {
+                let _gone = job.answer.send(erased.map_err(ChangeError::from).and(result));
             }
+            // Those that have failed are tried again.
+            room.resume_erasure(RETRY.0);
         });
     }
 
     /// Stores a record. A record without an acknowledgement is sent again as it is: the stream takes it once at most,
     /// because it is stored only after the record that is the last one now.
     async fn publish(&mut self, staged: &mut Staged, batch: &[Job], failures: &mut u32) -> Tried {
+        let Some(log) = &self.log else { return Tried::Again };
+        // The record has been made for this end of the log, and must not be stored after another one.
+        let (life, last) = (Arc::clone(&log.life), log.tail.place);
         loop {
-            let Some(log) = &self.log else { return Tried::Again };
-            let (life, last) = (Arc::clone(&log.life), log.tail.place);
             let highest = life.highest();
             let subject = life.subject(&self.room.token);
             let states = staged
@@ -218,13 +232,16 @@ impl Writer {
                 Err(AppendRefused::WrongSequence) => count(&self.room.node.counters.conflicts, 1),
                 Err(AppendRefused::Unknown) => {}
             }
-            match self.catch_up(Some(staged.record.id)).await {
-                Ok(Some(place)) => return Tried::Stored(place),
-                Ok(None) if self.log.as_ref().is_none_or(|log| log.tail.place != last) => {
-                    return Tried::Again;
-                }
-                Ok(None) | Err(_) => pause(failures).await,
+            let mut place = None;
+            // If it fails, it may have met the record before.
+            let _caught_up = self.catch_up(Some((staged.record.id, &mut place))).await;
+            if let Some(place) = place {
+                return Tried::Stored(place);
             }
+            if self.log.as_ref().is_none_or(|log| log.tail.place != last) {
+                return Tried::Again;
+            }
+            pause(failures).await;
             let has_time = batch.iter().any(|job| job.until > Instant::now() && !job.answer.is_closed());
             if !has_time || self.room.node.connection.wait().await.is_err() {
                 return Tried::Again;
@@ -237,8 +254,8 @@ impl Writer {
     }
 
     /// Applies the records that other nodes have stored. With the id of an own record, asks for the end of the log
-    /// before, and returns the place of that record if it is stored.
-    async fn catch_up(&mut self, own: Option<u64>) -> Result<Option<u64>, Unavailable> {
+    /// before, and sets the place of that record when it meets it.
+    async fn catch_up(&mut self, mut own: Option<(u64, &mut Option<u64>)>) -> Result<(), Unavailable> {
         let known = self.room.known();
         if known.life.is_lost() {
             self.log = None;
@@ -248,33 +265,31 @@ impl Writer {
         let View { life, tail } = if own.is_some() || !is_current { self.room.look().await? } else { known };
         if !is_current {
             self.log = Some(self.load_keys(life, tail).await?);
-            self.room.resume_erasure();
-            return Ok(None);
+            self.room.resume_erasure(Duration::ZERO);
+            return Ok(());
         }
-        let Some(log) = &mut self.log else { return Ok(None) };
-        let mut place = None;
+        let Some(log) = &mut self.log else { return Ok(()) };
         let (from, next) = (From::Place(log.tail.place + 1), log.tail.head + 1);
         let records = |record: Option<&Record>| {
-            place = place.or(record.filter(|record| Some(record.id) == own).map(|record| record.place));
+            if let (Some((id, place)), Some(record)) = (&mut own, record)
+                && record.id == *id
+            {
+                **place = Some(record.place);
+            }
             log.apply(record);
         };
-        self.room.each_record(&life, from, Some(next), tail.place, records).await?;
-        Ok(place)
+        self.room.each_record(&life, from, Some(next), tail.place, records).await
     }
 
     /// Reads the keys of a room that are within the key window.
     async fn load_keys(&self, life: Arc<Life>, tail: Tail) -> Result<Applied, Unavailable> {
         let (place, at) = (tail.place, tail.at);
-        let has_copies = tail.has_changes();
         let mut log = Applied::new(Arc::clone(&life), tail);
         let start = self.window_start();
         if place > 0 && at >= start {
-            if has_copies {
-                let copies = self.room.copies_from(&life, start).await?;
-                copies.iter().for_each(|record| log.learn_keys(Some(record)));
-            }
-            let from = From::Time(start);
-            self.room.each_record(&life, from, None, place, |record| log.learn_keys(record)).await?;
+            let KeyRecords { copies, from, next } = self.room.copies_from(&life, start).await?;
+            copies.iter().for_each(|copy| log.learn_keys(copy.as_ref()));
+            self.room.each_record(&life, from, next, place, |record| log.learn_keys(record)).await?;
         }
         Ok(log)
     }

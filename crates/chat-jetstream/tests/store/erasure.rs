@@ -93,6 +93,58 @@ async fn another_node_completes_a_deletion_that_was_interrupted() {
     assert_eq!(page.messages.iter().map(|stored| text(&stored.frame)).collect::<Vec<_>>(), ["before"]);
 }
 
+/// The other node has the room open all the time, and its writer knows the keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_was_interrupted_is_completed_while_the_room_is_in_use() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let lobby = Opened::open(&node(&servers, |_| {}).await, "lobby", &limits).await;
+    for text in SECRETS {
+        lobby.say(text).await;
+    }
+    let interrupted = Opened::open(&node_of(&servers, NO_ERASURE).await, "lobby", &limits).await;
+    for seq in [1, 2] {
+        let deleted = interrupted.change("zoe", seq, delete()).await;
+        assert!(matches!(deleted, Err(ChangeError::Unavailable(_))), "{deleted:?}");
+    }
+    assert!(finds_any(servers.home(0)), "the texts are there");
+    lobby.say("after").await;
+    eventually("the texts are erased", || async { !finds_any(servers.home(0)) }).await;
+}
+
+/// The files of a server have the text in the log of the replication too, which the server compacts later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_keep_no_earlier_copy_of_a_record_whose_second_deletion_was_interrupted() {
+    let servers = Servers::start(3);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let store = node(&servers, |options| options.replicas = 3).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    // Those that come while the first one is stored share a record.
+    join_all(["first", "second", SECRETS[0], SECRETS[1]].map(|text| lobby.append(text, None))).await;
+    let said = lobby.texts().await;
+    let targets = SECRETS.map(|secret| seq_of(&said, secret));
+    lobby.change("zoe", targets[0], delete()).await.expect("a deletion");
+    store.close().await.expect("a store that can be closed");
+    let interrupted = node_of(&servers, NO_ERASURE).await;
+    let lobby = Opened::open(&interrupted, "lobby", &limits).await;
+    let deleted = lobby.change("zoe", targets[1], delete()).await;
+    assert!(matches!(deleted, Err(ChangeError::Unavailable(_))), "{deleted:?}");
+    let streams: Vec<_> =
+        (0..3).map(|number| servers.home(number).join("jetstream/$G/streams/chat")).collect();
+    assert!(streams.iter().any(|stream| finds(stream, SECRETS[1])), "the text is in the earlier copy");
+    interrupted.close().await.expect("a store that can be closed");
+    let lobby = Opened::open(&node(&servers, |_| {}).await, "lobby", &limits).await;
+    let repeated = lobby.change("zoe", targets[1], delete()).await.expect("a receipt");
+    assert!(repeated.duplicate, "{repeated:?}");
+    eventually("the texts are erased", || async { !streams.iter().any(|stream| finds_any(stream)) }).await;
+    let left: Vec<_> = said.iter().filter(|(seq, _)| !targets.contains(seq)).map(|(seq, _)| *seq).collect();
+    let events = lobby.events().await;
+    let whole = events.iter().filter(|(_, event)| !event["body"].is_null()).map(|(seq, _)| *seq);
+    assert_eq!(whole.collect::<Vec<_>>(), left);
+}
+
 fn finds_any(directory: &Path) -> bool {
     SECRETS.iter().any(|secret| finds(directory, secret))
 }

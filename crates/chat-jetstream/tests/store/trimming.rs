@@ -4,8 +4,8 @@ use std::time::Duration;
 use chat_core::Limits;
 use serde_json::json;
 
-use crate::servers::{Servers, request};
-use crate::support::{Opened, eventually, node};
+use crate::servers::{ALONE, Servers, request};
+use crate::support::{Opened, delete, eventually, node, node_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_that_cannot_be_read_are_removed_once_their_keys_are_old() {
@@ -48,4 +48,23 @@ async fn a_key_is_known_on_a_new_node_although_its_message_cannot_be_read_any_mo
     let repeated = lobby.append("first", Some("k")).await.expect("a receipt");
     assert!(repeated.duplicate && repeated.seq == 1, "{repeated:?}");
     assert_eq!(lobby.room.bounds().await.expect("bounds").first, 297);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_deleted_message_is_known_on_a_new_node_although_its_record_cannot_be_read_any_more() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let store = node(&servers, |options| options.retain_messages = Some(5)).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    assert_eq!(lobby.append("first", Some("k")).await.expect("a receipt").seq, 1);
+    // A copy is all that is left of its record.
+    lobby.change("zoe", 1, delete()).await.expect("a deletion");
+    for _ in 0..300 {
+        lobby.say("hi").await;
+    }
+    let other = node_of(&servers, ALONE).await;
+    let lobby = Opened::open(&other, "lobby", &limits).await;
+    let repeated = lobby.append("first", Some("k")).await.expect("a receipt");
+    assert!(repeated.duplicate && repeated.seq == 1, "{repeated:?}");
 }

@@ -15,7 +15,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The name of the configuration in the directory of a server.
 const CONFIG: &str = "nats.conf";
 
-/// A user who may not remove messages, and the password.
+/// A user who may not remove messages, nor see the other nodes, and the password.
 pub(crate) const NO_ERASURE: &str = "no_erasure";
 
 /// A user who does not see the other nodes of the stream `chat` and is not seen by them, and the password.
@@ -61,7 +61,8 @@ impl Servers {
                 "authorization": { "users": [
                     { "user": "all", "password": "all" },
                     { "user": NO_ERASURE, "password": NO_ERASURE, "permissions": {
-                        "publish": { "deny": "$JS.API.STREAM.MSG.DELETE.>" } } },
+                        "publish": { "deny": ["$JS.API.STREAM.MSG.DELETE.>", "chat.n.*"] },
+                        "subscribe": { "deny": "chat.n.*" } } },
                     { "user": ALONE, "password": ALONE, "permissions": {
                         "publish": { "deny": "chat.n.*" }, "subscribe": { "deny": "chat.n.*" } } },
                 ] },

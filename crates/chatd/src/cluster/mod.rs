@@ -1,5 +1,5 @@
-//! A cluster: several servers that share the rooms of one chat over servers of NATS. It is behind the feature `cluster`,
-//! because it needs 56 more crates.
+//! A cluster: several servers that share the rooms of one chat over servers of NATS. It is behind the feature
+//! `cluster`, because it needs 56 more crates.
 
 #[cfg(feature = "cluster")]
 mod credentials;

@@ -4,7 +4,8 @@ use chat_core::{Change, RawValue, User};
 
 use super::*;
 
-const LOG: LogLimits = LogLimits { max_keys: 100, retain_messages: None, max_bytes: 64 * 1024 };
+const LOG: LogLimits =
+    LogLimits { max_keys: 100, retain_messages: None, max_bytes: 64 * 1024, max_state: 64 * 1024 };
 
 fn message(key: Option<&str>, text: &str) -> Work {
     let body = RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).unwrap();
@@ -43,6 +44,18 @@ fn changeable(count: usize) -> (Applied, Loaded) {
     }
     log.apply(Some(&Record { place: 1, ..record }));
     (log, loaded)
+}
+
+#[test]
+fn a_change_after_which_the_state_of_its_message_is_too_large_is_refused_and_no_other() {
+    let (mut log, loaded) = changeable(2);
+    let body = RawValue::from_string(format!(r#"{{"text":"{}"}}"#, "x".repeat(LOG.max_state))).unwrap();
+    let works = [react("a", 1), change("ann", 1, Change::Edit { body }), react("b", 1), react("c", 2)];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    let seqs: Vec<_> = staged.answers.iter().map(|answer| answer.result.as_ref().ok()?.seq).collect();
+    assert_eq!(seqs, [Some(3), None, Some(3), Some(4)]);
+    assert!(staged.answers[1].result.is_err(), "{:?}", staged.answers[1]);
+    assert_eq!((staged.record.entries.len(), staged.states.len()), (2, 2));
 }
 
 #[test]
