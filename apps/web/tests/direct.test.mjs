@@ -203,7 +203,7 @@ test("a guest has no direct rooms, and nobody reads the room of two others", asy
   const dee = await signIn("u7", "Hal", room);
   for (const person of [dee, guest]) {
     await person.page.goto(`${server.url}${hash}`);
-    await person.page.getByText("The server does not let you into this room.").waitFor();
+    await person.page.getByText(/^This room is for members only/u).waitFor();
     // It stays in the list until it is removed.
     await person.openHood();
     await refresh(person);

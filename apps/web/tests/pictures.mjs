@@ -164,6 +164,7 @@ async function rights() {
   await talk([ann], [[bo, "Buy cheap watches at https://example.com"], [bo, "Really cheap"], [ann, rules]]);
   await press(ann, rules, "Pin");
   await press(ann, "Really cheap", "Delete");
+  await press(ann, "Really cheap", "Delete for good?");
   await ann.page.getByRole("button", { name: "People: 2" }).click();
   await ann.page.getByRole("button", { name: "Roles and restrictions of Bo Lee" }).click();
   await ann.page.getByRole("button", { name: "Apply" }).click();

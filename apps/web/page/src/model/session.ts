@@ -99,6 +99,14 @@ export class Session {
     visit(room);
   }
 
+  /** Asks the server again for a room that it has refused. Messages that were not sent stay. */
+  retry(name: string): void {
+    const room = this.find(name);
+    if (room?.state.status !== "refused") return;
+    room.leave();
+    this.chat.join(name);
+  }
+
   /** Leaves a room, and takes it from the list. The address must name another one. */
   remove(name: string): void {
     this.#leave(name);
@@ -110,6 +118,7 @@ export class Session {
   }
 
   #visit(name: string): void {
+    this.retry(name);
     this.#join(name);
     this.directory.add(name);
     this.#joined = [name, ...this.#joined.filter((other) => other !== name)];

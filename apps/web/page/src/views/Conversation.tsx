@@ -1,7 +1,6 @@
-import { ChatError, type Message, type Restriction, type Room, type RoomState, type User } from "@chat-core/client";
+import { ChatError, type Message, type Room, type User } from "@chat-core/client";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { moment } from "../model/format.ts";
 import { address, isDirect, place } from "../model/place.ts";
 import { openThread, panel, toggle } from "../model/panel.ts";
 import { notice, reason } from "../model/notice.ts";
@@ -16,8 +15,10 @@ import { Composer, type Mode } from "./Composer.tsx";
 import { HoodPanel } from "./HoodPanel.tsx";
 import { type ListHandle, MessageList } from "./MessageList.tsx";
 import type { Actions } from "./MessageRow.tsx";
+import { NoWriting } from "./NoWriting.tsx";
 import { PeoplePanel } from "./PeoplePanel.tsx";
 import { PinsPanel } from "./PinsPanel.tsx";
+import { Refused } from "./Refused.tsx";
 import { SearchPanel } from "./SearchPanel.tsx";
 import { ThreadPanel } from "./ThreadPanel.tsx";
 
@@ -32,7 +33,13 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
   const session = useSession();
   const state = useSource(room);
   const chat = useSource(session.chat);
-  const shown = useSource(panel);
+  const wasRefused = useRef(false);
+  if (state.status === "refused") wasRefused.current = true;
+  else if (state.status === "live") wasRefused.current = false;
+  // Also while the server is asked again.
+  const isRefused = wasRefused.current;
+  const chosen = useSource(panel);
+  const shown = isRefused && chosen !== "hood" ? undefined : chosen;
   const record = session.record(room);
   const { acts, seen } = useSource(record.state);
   // The list may have the name before the room is here.
@@ -63,7 +70,7 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
     [],
   );
   const thread = openThread(shown);
-  const mayWrite = state.may?.includes("send") !== false;
+  const mayWrite = !isRefused && state.may?.includes("send") !== false;
   const members = useRef(state.members);
   members.current = state.members;
   const nameOf = useMemo(() => (id: string) => members.current.find((user) => user.id === id)?.name ?? id, []);
@@ -91,30 +98,34 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             </h1>
             {state.title !== undefined && <bdi class="clip muted">{room.name}</bdi>}
           </div>
-          <button
-            type="button"
-            class="people-button"
-            aria-pressed={shown === "people"}
-            aria-label={`${t.people}: ${state.count}`}
-            title={t.peopleHere(state.count)}
-            onClick={() => toggle("people")}
-          >
-            <span class="faces" aria-hidden="true">
-              {state.members.slice(0, 3).map((user) => (
-                <Avatar key={user.id} user={user} small />
-              ))}
-            </span>
-            {state.count}
-          </button>
-          {(state.pins.length > 0 || shown === "pins") && (
-            <IconButton
-              icon="pin"
-              label={`${t.pins}: ${state.pins.length}`}
-              pressed={shown === "pins"}
-              onClick={() => toggle("pins")}
-            />
+          {!isRefused && (
+            <>
+              <button
+                type="button"
+                class="people-button"
+                aria-pressed={shown === "people"}
+                aria-label={`${t.people}: ${state.count}`}
+                title={t.peopleHere(state.count)}
+                onClick={() => toggle("people")}
+              >
+                <span class="faces" aria-hidden="true">
+                  {state.members.slice(0, 3).map((user) => (
+                    <Avatar key={user.id} user={user} small />
+                  ))}
+                </span>
+                {state.count}
+              </button>
+              {(state.pins.length > 0 || shown === "pins") && (
+                <IconButton
+                  icon="pin"
+                  label={`${t.pins}: ${state.pins.length}`}
+                  pressed={shown === "pins"}
+                  onClick={() => toggle("pins")}
+                />
+              )}
+              <IconButton icon="search" label={t.search} shortcut="Ctrl K" pressed={shown === "search"} onClick={() => toggle("search")} />
+            </>
           )}
-          <IconButton icon="search" label={t.search} shortcut="Ctrl K" pressed={shown === "search"} onClick={() => toggle("search")} />
           <IconButton
             icon="link"
             label={t.copyLink}
@@ -124,7 +135,9 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
           <IconButton icon="hood" label={t.hood} shortcut="Ctrl ." pressed={shown === "hood"} onClick={() => toggle("hood")} />
         </header>
         <Banner room={state} />
-        {isReady && state.status !== "refused" ? (
+        {isRefused ? (
+          <Refused state={state} me={chat.user} actions={actions} isOnline={isOnline} onRetry={() => session.retry(room.name)} />
+        ) : isReady ? (
           <MessageList
             room={room}
             state={state}
@@ -140,7 +153,9 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             seen={seen}
           />
         ) : (
-          <Waiting state={state} />
+          <div class="list waiting">
+            <p>{t.joining}</p>
+          </div>
         )}
         <p class="typing" aria-live="off">
           {state.typing.length > 0 && (
@@ -165,6 +180,8 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
             onRefused={refuse}
             onLeaveUp={() => list.current?.focusLast()}
           />
+        ) : isRefused ? (
+          <p class="no-writing">{t.mayNotWrite}</p>
         ) : (
           <NoWriting room={room} restricted={state.restricted} t={t} />
         )}
@@ -188,48 +205,6 @@ export function Conversation({ room, onMenu }: Props): JSX.Element {
         />
       )}
     </div>
-  );
-}
-
-function Waiting({ state }: { readonly state: RoomState }): JSX.Element {
-  const t = useTexts();
-  return (
-    <div class="list waiting">
-      {state.status === "refused" ? (
-        <p role="alert">
-          {t.refused} {state.error !== undefined && t.refusal(state.error.code)}
-        </p>
-      ) : (
-        <p>{t.joining}</p>
-      )}
-    </div>
-  );
-}
-
-interface NoWritingProps {
-  readonly room: Room;
-  readonly restricted: Restriction | undefined;
-  readonly t: Texts;
-}
-
-/** A restriction with an end, or of before the first loaded entry, ends without an event: the user can ask for that. */
-function NoWriting({ room, restricted, t }: NoWritingProps): JSX.Element {
-  const { chat } = useSession();
-  const until = restricted?.until;
-  const ask = () => chat.request({ type: "join", room: room.name }).catch((error) => notice.set(reason(t, error)));
-  return (
-    <p class="no-writing" role="status">
-      {restricted === undefined
-        ? t.mayNotWrite
-        : until === undefined
-          ? t.refusal("muted")
-          : t.mutedUntil(moment(until))}
-      {(restricted === undefined || until !== undefined) && (
-        <button type="button" class="text-button" onClick={() => void ask()}>
-          {t.askAgain}
-        </button>
-      )}
-    </p>
   );
 }
 

@@ -11,6 +11,7 @@ import { Avatar } from "../ui/Avatar.tsx";
 import { Text } from "../ui/Text.tsx";
 import { useSource } from "../ui/hooks.ts";
 import { Icon, IconButton } from "../ui/icons.tsx";
+import { DeleteButton } from "./DeleteButton.tsx";
 
 /** What a user can do with messages. An action that the server does not offer is absent. */
 export interface Actions {
@@ -303,7 +304,7 @@ function Toolbar({ message, me, actions, t }: ToolbarProps): JSX.Element {
         />
       )}
       {edit !== undefined && isMine && <IconButton icon="edit" label={t.edit} onClick={() => edit(message)} />}
-      {remove !== undefined && <IconButton icon="trash" label={t.delete} onClick={() => remove(message)} />}
+      {remove !== undefined && <DeleteButton onSure={() => remove(message)} t={t} />}
     </div>
   );
 }
