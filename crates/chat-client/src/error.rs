@@ -124,6 +124,9 @@ pub enum ConnectError {
     /// The network failed.
     #[error("{0}")]
     Io(io::ErrorKind),
+    /// The server waits for a token, and the client has none. See [`Builder::token`](crate::Builder::token).
+    #[error("the server requires a token")]
+    TokenRequired,
     /// The server refused the upgrade.
     #[error("the server refused the upgrade with {status} {code}")]
     Refused {
@@ -153,7 +156,7 @@ impl ConnectError {
     /// Returns true if another attempt may succeed.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Token | Self::Protocol => false,
+            Self::Address(_) | Self::Token | Self::TokenRequired | Self::Protocol => false,
             #[cfg(feature = "tls")]
             Self::Tls(_) => false,
             Self::Io(_) | Self::Timeout => true,

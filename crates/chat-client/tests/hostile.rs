@@ -114,6 +114,24 @@ async fn the_cursor_advances_over_entries_of_an_unknown_type() {
 }
 
 #[tokio::test]
+async fn a_close_before_the_welcome_is_the_reason_of_the_failure() {
+    let closing = r#"{"type":"closing","code":4502,"reason":"hello_timeout"}"#;
+    for events in [&[][..], &[closing]] {
+        let (address, mut peers) = fake().await;
+        let connecting = tokio::spawn(async move { Client::connect(&url(address)).await });
+        let mut peer = within(peers.recv()).await.unwrap();
+        for event in events {
+            tell(&mut peer, event).await;
+        }
+        close(&mut peer, 4502).await;
+        let error = within(connecting).await.unwrap().unwrap_err();
+        let lost = Lost::Close { code: 4502.into(), reason: "why".to_owned() };
+        assert_eq!(error, ConnectError::Ended(lost));
+        assert!(!error.is_temporary(), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_event_must_be_a_welcome() {
     for text in ["{}", r#"{"type":"message"}"#, r#"{"type":"welcome"}"#, "nonsense"] {
         let (address, mut peers) = fake().await;

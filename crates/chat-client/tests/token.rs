@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use chat_client::{Builder, Client, ClientEvent, Closed, Lost};
+use chat_client::{Builder, Client, ClientEvent, Closed, ConnectError, Lost};
 use chat_core::{Denied, Identify, IdentifyRequest, Identity, User, async_trait};
 use support::{Server, eager, member, next, within};
 use tokio::sync::mpsc;
@@ -35,7 +35,8 @@ fn identity(token: &str) -> Result<Identity, Denied> {
 impl Identify for Tokens {
     async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        identity(token.ok_or(Denied::Unauthorized)?)
+        let missing = if self.hellos.is_some() { Denied::HelloRequired } else { Denied::Unauthorized };
+        identity(token.ok_or(missing)?)
     }
 
     async fn hello(&self, token: &str, _: Option<SocketAddr>) -> Result<Identity, Denied> {
@@ -89,4 +90,14 @@ async fn a_client_whose_new_token_is_not_accepted_does_not_reconnect() {
         ClientEvent::Closed(Closed::Lost(Lost::Close { code, .. })) => assert_eq!(code.code(), 4501),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_client_without_a_token_learns_that_the_server_waits_for_one() {
+    let (hellos, _asked) = mpsc::unbounded_channel();
+    let server = Server::with_users(Tokens { hellos: Some(hellos) });
+    let connecting = Client::builder(&server.url()).connect_timeout(support::TIMEOUT).connect();
+    let error = within(connecting).await.unwrap_err();
+    assert_eq!(error, ConnectError::TokenRequired);
+    assert!(!error.is_temporary(), "{error}");
 }

@@ -68,6 +68,12 @@ impl Person {
 
     async fn leave(mut self) -> Result<()> {
         self.write("/quit").await?;
+        self.hang_up().await
+    }
+
+    /// Ends the input, and waits for the end of the terminal.
+    async fn hang_up(mut self) -> Result<()> {
+        drop(self.keyboard);
         let status = within(self.terminal.wait()).await??;
         ensure!(status.success(), "{status}: {:#?}", self.shown);
         Ok(())
@@ -211,6 +217,10 @@ async fn a_terminal_says_in_one_line_why_it_has_no_connection() -> Result<()> {
     );
     ensure!(status == Some(1) && errors == expected, "{errors}");
 
+    let (status, _, errors) = run(&[&url, "--name", "Ann"])?;
+    let expected = format!("no connection to {url}: the server requires a token; pass one with --token\n");
+    ensure!(status == Some(1) && errors == expected, "{errors}");
+
     let of_ann =
         token(binary, &key, &["--sub", "ann", "--name", "Ann", "--rooms", "*=member", "--expires", "1h"])?;
     let mut ann = Person::sit_down(address, &of_ann)?;
@@ -223,5 +233,47 @@ async fn a_terminal_says_in_one_line_why_it_has_no_connection() -> Result<()> {
     let (status, _, errors) = run(&[&url])?;
     ensure!(status == Some(1) && errors.lines().count() == 1, "{errors}");
     ensure!(errors.contains("connection refused; no server listens there"), "{errors}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_ends_with_its_input_and_sends_it_first() -> Result<()> {
+    let binary = Binary::one_per_adapter().next().context("a binary")?;
+    let home = TempDir::new()?;
+    let key = new_secret(binary, &home, "key")?;
+    let keys = key.to_str().context("a path")?;
+    let server = Daemon::start_in(&home.path().join("data"), binary, &["--token-secret", keys])?;
+    let user = |id, name| {
+        token(binary, &key, &["--sub", id, "--name", name, "--rooms", "lobby=member", "--expires", "1h"])
+    };
+    let (of_ann, of_bob) = (user("ann", "Ann")?, user("bob", "Bob")?);
+    for part in ["first", "second"] {
+        let mut ann = Person::sit_down(server.address(), &of_ann)?;
+        for n in 1..=45 {
+            ann.write(&format!("{part} {n}")).await?;
+        }
+        ann.hang_up().await?;
+    }
+
+    let mut bob = Person::sit_down(server.address(), &of_bob)?;
+    bob.sees("[90] Ann: second 45").await?;
+    ensure!(bob.sees("-- up to date").await? == "-- up to date (40 older ones are unread: /older)");
+    bob.write("/older").await?;
+    bob.sees("[21] Ann: first 21").await?;
+    bob.sees("-- /older shows more").await?;
+    bob.write("/older").await?;
+    bob.sees("[1] Ann: first 1").await?;
+    bob.sees("-- end of the older messages").await?;
+    bob.write("/list").await?;
+    ensure!(bob.sees("-- up to date").await? == "-- up to date", "{:#?}", bob.shown);
+    bob.write("/edit abc x").await?;
+    bob.sees("-- \"abc\" is not the number of a message: write /edit 3").await?;
+    for line in ["/direct ann", "/direct", "/room Lobby", "/room other"] {
+        bob.write(line).await?;
+        let refusal = bob.sees("-- ").await?;
+        ensure!(refusal.ends_with("; the next line goes to lobby"), "{line}: {refusal}");
+    }
+    bob.leave().await?;
+    server.stop()?;
     Ok(())
 }

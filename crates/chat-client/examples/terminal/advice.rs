@@ -13,6 +13,7 @@ pub(crate) fn connect(error: &ConnectError) -> String {
         ConnectError::Io(ErrorKind::ConnectionRefused) => {
             "no server listens there, so start one, or check the host and the port".to_owned()
         }
+        ConnectError::TokenRequired => "pass one with --token".to_owned(),
         ConnectError::Refused { status: 401, .. } => "pass a valid token with --token".to_owned(),
         ConnectError::Refused { code, .. } if code == "bad_name" => "choose another --name".to_owned(),
         ConnectError::Refused { retry_after: Some(wait), .. } => {
@@ -21,7 +22,8 @@ pub(crate) fn connect(error: &ConnectError) -> String {
         ConnectError::Refused { .. } | ConnectError::Protocol => {
             "check the address, whose path is usually /ws".to_owned()
         }
-        ConnectError::Timeout | ConnectError::Ended(_) => "try again".to_owned(),
+        ConnectError::Timeout => "try again".to_owned(),
+        ConnectError::Ended(lost) if lost.is_temporary() => "try again".to_owned(),
         _ => "check the address and the network".to_owned(),
     };
     format!("{}; {advice}", reason(error))

@@ -10,6 +10,7 @@ use chat_client::{
 use tokio::time::sleep;
 
 use crate::screen::Screen;
+use crate::text;
 
 pub(crate) const HELP: &str = "\
 text               send a message; @name mentions a user
@@ -99,7 +100,7 @@ impl Outcome {
 }
 
 impl Input {
-    pub(crate) fn read(line: &str, screen: &Screen) -> Result<Self, &'static str> {
+    pub(crate) fn read(line: &str, screen: &Screen) -> Result<Self, String> {
         let Some(command) = line.strip_prefix('/') else {
             return Ok(Self::Ask(Ask::Send(line.to_owned(), links(line, screen))));
         };
@@ -111,25 +112,37 @@ impl Input {
             "quit" => return Ok(Self::Quit),
             "who" => return Ok(Self::Ask(Ask::Who)),
             "direct" => {
-                let user = User::from_id(&screen.user_id(rest)).map_err(|_| "name a user: /direct bob")?;
+                let user = User::from_id(&screen.user_id(rest))
+                    .map_err(|_| format!("name a user: /direct bob; {}", screen.next_line()))?;
                 return Ok(Self::Go(Place::Direct(user)));
             }
             "room" => {
-                let room = rest.parse().map_err(|_| "name a room in lower case: /room lobby")?;
+                let room = rest
+                    .parse()
+                    .map_err(|_| format!("name a room in lower case: /room lobby; {}", screen.next_line()))?;
                 return Ok(Self::Go(Place::Room(room)));
             }
             "read" => return Ok(Self::Ask(Ask::Read(screen.newest()))),
             "older" => {
-                return screen.oldest().map(|seq| Self::Ask(Ask::Older(seq))).ok_or("no older messages");
+                return match screen.oldest() {
+                    Some(seq) => Ok(Self::Ask(Ask::Older(seq))),
+                    None => Err("no older messages".to_owned()),
+                };
             }
             _ => {}
         }
         let (seq, text) = rest.split_once(' ').unwrap_or((rest, ""));
-        let (seq, text) = (seq.parse(), text.trim().to_owned());
-        let (Ok(seq), true) = (seq, ["reply", "thread", "edit", "delete", "react", "pin"].contains(&name))
-        else {
-            return Err("not a command: /help lists them");
+        if !["reply", "thread", "edit", "delete", "react", "pin"].contains(&name) {
+            return Err("not a command: /help lists them".to_owned());
+        }
+        let number = seq;
+        let Ok(seq) = number.parse() else {
+            let number = text::clean(number);
+            return Err(format!(
+                "\"{number}\" is not the number of a message: write /{name} 3 for message 3"
+            ));
         };
+        let text = text.trim().to_owned();
         let held = screen.message(seq);
         let root = held.and_then(|message| message.links.as_ref()?.thread).unwrap_or(seq);
         Ok(Self::Ask(match (name, text.is_empty()) {
@@ -143,7 +156,7 @@ impl Input {
                 Ask::React(seq, text, on)
             }
             ("pin", _) => Ask::Pin(seq, !screen.is_pinned(seq)),
-            _ => return Err("a text is missing: /help shows the commands"),
+            _ => return Err("a text is missing: /help shows the commands".to_owned()),
         }))
     }
 }

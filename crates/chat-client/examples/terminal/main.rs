@@ -85,7 +85,7 @@ async fn talk(Options { url, name, token, room }: Options) -> Result<(), String>
                     screen.handle_outcome(&outcome);
                 }
             }
-            Some(line) = lines.recv() => match Input::read(&line, &screen) {
+            line = lines.recv() => match line.map_or(Ok(Input::Quit), |line| Input::read(&line, &screen)) {
                 Ok(Input::Ask(ask)) => {
                     if asks.try_send((screen.room().clone(), ask)).is_err() {
                         println!("-- too many commands wait");
@@ -100,20 +100,27 @@ async fn talk(Options { url, name, token, room }: Options) -> Result<(), String>
                         screen = Screen::new(&joined, client.user());
                         is_refreshing = false;
                     }
-                    Err(error) => println!("-- not possible: {}", advice::command(&error)),
+                    Err(error) => {
+                        println!("-- not possible: {}; {}", advice::command(&error), screen.next_line());
+                    }
                 },
                 Ok(Input::List) => screen.list(),
                 Ok(Input::Quit) => break,
                 Ok(Input::Help) => println!("{}", commands::HELP),
                 Err(problem) => println!("-- {problem}"),
             },
-            else => break,
         }
     }
     drop(asks);
     // The commands that wait are carried out first.
-    while let Some((_, outcome)) = outcome.recv().await {
-        screen.handle_outcome(&outcome);
+    loop {
+        tokio::select! {
+            Some(event) = events.next() => screen.handle_event(&event),
+            outcome = outcome.recv() => match outcome {
+                Some((_, outcome)) => screen.handle_outcome(&outcome),
+                None => break,
+            },
+        }
     }
     client.close().await.map_err(|error| advice::command(&error))
 }

@@ -15,6 +15,8 @@ const MANY: u64 = 100;
 
 pub(crate) struct Screen {
     room: RoomName,
+    /// The room in words.
+    place: String,
     view: RoomView,
     me: User,
     /// The oldest message that was shown, 0 if there are no older ones.
@@ -24,18 +26,24 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(joined: &Joined, me: &User) -> Self {
-        println!("-- {} in {}, with {} here", text::clean(me.name()), text::place(joined), joined.members);
+        let place = text::place(joined);
+        println!("-- {} in {place}, with {} here", text::clean(me.name()), joined.members);
         match &joined.restricted {
             Some(restriction) => println!("-- you are muted{}", text::until(restriction)),
             None if !joined.may.contains(Right::Send) => println!("-- you may not write here"),
             None => {}
         }
         let view = RoomView::new(joined, me, CAPACITY);
-        Self { room: joined.room.clone(), view, me: me.clone(), oldest: u64::MAX, newest: joined.seq }
+        Self { room: joined.room.clone(), place, view, me: me.clone(), oldest: u64::MAX, newest: joined.seq }
     }
 
     pub(crate) fn room(&self) -> &RoomName {
         &self.room
+    }
+
+    /// Returns the room of the next line in words, for a user who has not come into another one.
+    pub(crate) fn next_line(&self) -> String {
+        format!("the next line goes to {}", self.place)
     }
 
     pub(crate) fn handle_event(&mut self, event: &ClientEvent) {
@@ -104,7 +112,8 @@ impl Screen {
             }
             Outcome::Older(page) => {
                 self.note_oldest(page);
-                print(page.messages.iter(), "-- end of the older messages");
+                let end = if page.more { "-- /older shows more" } else { "-- end of the older messages" };
+                print(page.messages.iter(), end);
             }
             Outcome::Who(names) => {
                 let names: Vec<_> = names.iter().map(|name| text::clean(name)).collect();
@@ -164,12 +173,15 @@ impl Screen {
 
     fn note_oldest(&mut self, page: &MessagePage) {
         let first = page.messages.first().map_or(self.oldest, |message| message.seq);
-        self.oldest = if page.more { self.oldest.min(first) } else { 0 };
+        self.oldest = if page.more { first } else { 0 };
     }
 
-    /// Returns the number of unread messages that are older than those of the screen.
+    /// Returns the number of unread messages that are older than those of the screen, until `/older` has shown all.
     fn unread(&self) -> String {
         let Some(Unread { unread, read, .. }) = self.view.unread() else { return String::new() };
+        if self.oldest <= read + 1 {
+            return String::new();
+        }
         let is_unread = |message: &&ReceivedMessage| {
             message.seq > read && !message.is_deleted() && message.user.id() != self.me.id()
         };

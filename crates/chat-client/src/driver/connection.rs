@@ -3,11 +3,15 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
+use chat_proto::command::Command;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::socket::{Received, Socket, Target};
 use crate::{ConnectError, Lost, Welcome};
+
+/// The time without a welcome after which a client without a token asks whether the server waits for one.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The state of the connection.
 pub(crate) enum ConnState {
@@ -48,7 +52,16 @@ impl ConnState {
 pub(crate) async fn connect(target: &Target, limit: Duration) -> Result<(Socket, Welcome), ConnectError> {
     let connected = async {
         let mut socket = Socket::connect(target).await?;
-        let welcome = socket.welcome().await?;
+        let welcome = match timeout(SILENCE, socket.welcome()).await {
+            Ok(welcome) => welcome?,
+            Err(_) => {
+                if target.token.is_none() {
+                    // Where only a `hello` is valid, the reply is an error. After a failure, the read tells why.
+                    let _sent = socket.send(Command::Ping.encode(None)).await.is_ok();
+                }
+                socket.welcome().await?
+            }
+        };
         Ok((socket, welcome))
     };
     timeout(limit, connected).await.unwrap_or(Err(ConnectError::Timeout))

@@ -28,7 +28,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chat_proto::{CloseCode, Event, ProtocolViolation};
+use chat_proto::{CloseCode, ErrorCode, Event, ProtocolViolation};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -70,12 +70,21 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::Protocol`] if the first event is another one, [`ConnectError::Ended`] if the connection ends.
+    /// [`ConnectError::TokenRequired`] if the server refuses a command that was sent before, because the connection has
+    /// no user. [`ConnectError::Protocol`] if the first event is another one, [`ConnectError::Ended`] if the connection
+    /// ends.
     pub async fn welcome(&mut self) -> Result<Welcome, ConnectError> {
-        let text = self.receive().await.map_err(ConnectError::Ended)?;
-        match Event::parse(&text) {
-            Ok(Event::Welcome { connection, user, limits, .. }) => Ok(Welcome { connection, user, limits }),
-            _ => Err(ConnectError::Protocol),
+        loop {
+            let text = self.receive().await.map_err(ConnectError::Ended)?;
+            return match Event::parse(&text) {
+                Ok(Event::Welcome { connection, user, limits, .. }) => {
+                    Ok(Welcome { connection, user, limits })
+                }
+                Ok(Event::Error { code: ErrorCode::HelloRequired, .. }) => Err(ConnectError::TokenRequired),
+                // The close that follows is the reason.
+                Ok(Event::Closing { .. }) => continue,
+                _ => Err(ConnectError::Protocol),
+            };
         }
     }
 
