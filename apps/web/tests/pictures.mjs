@@ -164,6 +164,8 @@ async function rights() {
   await talk([ann], [[bo, "Buy cheap watches at https://example.com"], [bo, "Really cheap"], [ann, rules]]);
   await press(ann, rules, "Pin");
   await press(ann, "Really cheap", "Delete");
+  // The page takes two clicks at once for a double click.
+  await ann.page.waitForTimeout(800);
   await press(ann, "Really cheap", "Delete for good?");
   await ann.page.getByRole("button", { name: "People: 2" }).click();
   await ann.page.getByRole("button", { name: "Roles and restrictions of Bo Lee" }).click();

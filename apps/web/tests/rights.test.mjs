@@ -92,7 +92,10 @@ test("an owner mutes a user, deletes and pins messages, and removes the user", a
   await ann.page.keyboard.press("Escape");
   await ann.row("spam").hover();
   assert.equal(await remove.innerText(), "");
-  await remove.click();
+  await ann.page.waitForTimeout(800);
+  await remove.dblclick();
+  assert.equal(await remove.innerText(), "Delete for good?");
+  await ann.page.waitForTimeout(800);
   assert.equal(await bo.row("spam").count(), 1);
   await remove.click();
   await bo.page.getByText("Ann deleted this message.").waitFor();

@@ -58,6 +58,8 @@
 //!   if the stream has lost its end meanwhile, it removes another message.
 //! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
 //!   something in it.
+//! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
+//!   `unavailable` for the key window, in a room with few entries since.
 //!
 //! # Limits of this version
 //!

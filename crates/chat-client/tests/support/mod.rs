@@ -276,7 +276,13 @@ pub(crate) async fn tell(peer: &mut Peer, text: &str) {
 pub(crate) async fn asked(peer: &mut Peer) -> Value {
     loop {
         match within(peer.next()).await {
-            Some(Ok(tungstenite::Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+            Some(Ok(tungstenite::Message::Text(text))) => {
+                let command: Value = serde_json::from_str(&text).unwrap();
+                // Without a `ref`: the question of a client that has waited long for its welcome.
+                if command["type"] != "ping" || !command["ref"].is_null() {
+                    return command;
+                }
+            }
             Some(Ok(tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_))) => {}
             other => panic!("expected a command, got {other:?}"),
         }

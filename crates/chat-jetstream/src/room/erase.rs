@@ -57,9 +57,10 @@ impl SharedRoom {
     /// Erases the text of messages that the log has as deleted, wherever the stream has it. It can be repeated. Returns
     /// a result for each message.
     pub(super) async fn erase(&self, life: &Arc<Life>, targets: &[u64]) -> Vec<Result<(), Unavailable>> {
-        let _turn = self.erasing.lock().await;
         let (mut replaced, mut results) = (BTreeSet::new(), Vec::with_capacity(targets.len()));
         for target in targets {
+            // A turn for each, so that many that fail do not keep a new one waiting.
+            let _turn = self.erasing.lock().await;
             // Another task may have erased it meanwhile.
             let is_erased = self.state.lock().is_erased(life, *target);
             let result = if is_erased { Ok(()) } else { self.erase_one(life, *target, &mut replaced).await };

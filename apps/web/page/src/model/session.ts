@@ -15,6 +15,9 @@ const WINDOW = 20_000;
 /** The largest number of rooms that this tab stays in. The others of the list are only followed. */
 const MAX_JOINED = 20;
 
+/** Milliseconds between two questions for a room that was refused. */
+const ASK_PAUSE = 2_000;
+
 /** Keeps the name of a user: the server names the other user of a direct room only once that user has joined it. */
 const rememberUser = ({ id, name }: User) => browser.write(`user.${id}`, name);
 
@@ -33,6 +36,7 @@ export class Session {
   readonly #records = new WeakMap<Room, RoomRecord>();
   /** The rooms that this tab is in, the last visited one first. */
   #joined: readonly string[] = [];
+  #mayAskAt = 0;
   /** What was read before a reload. */
   readonly #read = tab.read("read");
   readonly #stop = new AbortController();
@@ -99,10 +103,19 @@ export class Session {
     visit(room);
   }
 
-  /** Asks the server again for a room that it has refused. Messages that were not sent stay. */
+  /**
+   * Asks the server again for a room that it has refused, now or after a pause: a server closes a connection after ten
+   * refusals in ten seconds. Messages that were not sent stay.
+   */
   retry(name: string): void {
     const room = this.find(name);
     if (room?.state.status !== "refused") return;
+    const pause = this.#mayAskAt - Date.now();
+    if (pause > 0) {
+      setTimeout(() => this.retry(name), pause);
+      return;
+    }
+    this.#mayAskAt = Date.now() + ASK_PAUSE;
     room.leave();
     this.chat.join(name);
   }

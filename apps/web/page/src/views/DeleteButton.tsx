@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import type { Texts } from "../model/texts.ts";
 import { Icon } from "../ui/icons.tsx";
 
@@ -8,9 +8,13 @@ interface Props {
   readonly t: Texts;
 }
 
+/** Two clicks within this time are one double click, or a key that is held. */
+const DOUBLE_CLICK = 700;
+
 /** Asks before it deletes: the second click on the same button counts, unless the focus was elsewhere meanwhile. */
 export function DeleteButton({ onSure, t }: Props): JSX.Element {
   const [isAsking, setAsking] = useState(false);
+  const clickedAt = useRef(0);
   return (
     <button
       type="button"
@@ -18,7 +22,10 @@ export function DeleteButton({ onSure, t }: Props): JSX.Element {
       aria-label={isAsking ? t.deleteSure : t.delete}
       title={t.delete}
       onBlur={() => setAsking(false)}
-      onClick={({ currentTarget }) => {
+      onClick={({ currentTarget, timeStamp }) => {
+        const isSecond = timeStamp - clickedAt.current < DOUBLE_CLICK;
+        clickedAt.current = timeStamp;
+        if (isAsking && isSecond) return;
         // Safari does not focus a button that is clicked.
         currentTarget.focus();
         if (isAsking) onSure();
