@@ -86,6 +86,7 @@ test("an owner mutes a user, deletes and pins messages, and removes the user", a
   assert.deepEqual(await pins.locator(".text").allInnerTexts(), ["ham"]);
   await ann.row("spam").hover();
   const remove = ann.row("spam").getByRole("button", { name: /^Delete/u });
+  await ann.page.bringToFront();
   await remove.press("Enter");
   assert.equal(await remove.innerText(), "Delete for good?");
   await assertAccessible(ann.page, "the question before a deletion");
