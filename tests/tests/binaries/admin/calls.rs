@@ -214,7 +214,7 @@ async fn a_call_with_bad_input_changes_nothing_and_names_the_error() -> Result<(
             "{\"id\":\"7\",\n\"other\":1}",
             "`other`: unknown field `other`, expected `id` or `guest` at line 2 column 8",
         ),
-        (r#"{"id":7}"#, "`id`: invalid type: integer `7`, expected a string at line 1 column 7"),
+        (r#"{"id":7}"#, "`id`: invalid type: integer `7`, expected a string at line 1 column 8"),
         (r#"{"id":"7"}x"#, "trailing characters at line 1 column 11"),
     ] {
         let reply = server.request("POST", "/v1/kick", &head, body).await?;
