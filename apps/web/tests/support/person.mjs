@@ -134,6 +134,8 @@ export class Person {
   }
 
   async openHood() {
+    // A page that was loaded again does not listen to keys before it shows a room.
+    await this.page.locator(".main h1").waitFor();
     await this.page.keyboard.press("Control+.");
     await this.page.getByRole("heading", { name: "Under the hood" }).waitFor();
   }
