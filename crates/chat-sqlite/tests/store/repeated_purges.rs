@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat_core::{ChangeError, Room};
+use chat_core::{ChangeError, Health, Room, Store};
 use chat_sqlite::SqliteStore;
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -26,8 +26,8 @@ async fn interrupted() -> StoreDir {
     dir.database().execute_batch(FAIL).expect("a trigger");
     let failed = lobby.purge(purge("eve")).await;
     assert!(matches!(failed, Err(ChangeError::Unavailable(_))), "{failed:?}");
-    dir.database().execute_batch("DROP TRIGGER fail").expect("dropped");
     store.close_blocking();
+    dir.database().execute_batch("DROP TRIGGER fail").expect("dropped");
     dir
 }
 
@@ -83,13 +83,27 @@ async fn a_repeat_of_a_purge_that_has_failed_completes_it() {
     assert!(matches!(failed, Err(ChangeError::Unavailable(_))), "{failed:?}");
     assert_eq!((kept_of_eve(&lobby).await, stored_purges(&dir)), (10, Some(1)));
     dir.database().execute_batch("DROP TRIGGER fail").expect("dropped");
-    assert_eq!(lobby.purge(purge("eve")).await.map(|receipt| receipt.seq), Ok(Some(11)));
+    // On a slow machine, the store itself has tried again before.
+    let repeated = lobby.purge(purge("eve")).await.map(|receipt| receipt.seq);
+    assert!(matches!(repeated, Ok(Some(11) | None)), "{repeated:?}");
     assert_eq!((kept_of_eve(&lobby).await, stored_purges(&dir)), (0, Some(0)));
     store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_that_fails_after_a_start_too_is_given_up() {
+async fn a_purge_that_fails_once_after_a_start_goes_on() {
+    let dir = interrupted().await;
+    dir.database().execute_batch(FAIL).expect("a trigger");
+    let store = dir.open();
+    wait_until(async || matches!(store.health(), Health::Degraded(_))).await;
+    dir.database().execute_batch("DROP TRIGGER fail").expect("dropped");
+    wait_until(async || stored_purges(&dir) == Some(0)).await;
+    assert_eq!(kept_of_eve(&room(&store, "lobby")).await, 0);
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_fails_after_a_start_again_and_again_is_given_up() {
     let dir = interrupted().await;
     let export = || SqliteStore::export_all(dir.path(), std::io::sink());
     let refused = export().expect_err("messages would be kept").to_string();
