@@ -11,15 +11,15 @@ pub(crate) const COMMIT_SECONDS: &str = "chat_store_commit_seconds";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Messages that this node has stored, for its own clients or for those of other nodes.
+    /// Messages and changes that this node has stored, for its own clients or for those of other nodes.
     pub messages: u64,
     /// Records in which they were stored.
     pub records: u64,
     /// Records that were refused because another node was faster. They were tried again.
     pub conflicts: u64,
-    /// Messages that another node has stored for this one.
+    /// Messages and changes that another node has stored for this one.
     pub routed: u64,
-    /// Records whose notices this node has missed, and has read from the stream.
+    /// Messages of the stream whose notices this node has missed, and has read later: records, and states of messages.
     pub missed: u64,
     /// New epochs of all rooms, because the stream was made again or has lost its end.
     pub new_epochs: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts a record with this number of messages.
+    /// Counts a record with this number of messages and changes.
     pub(crate) fn stored(&self, messages: usize) {
         count(&self.records, 1);
         count(&self.messages, messages);

@@ -180,7 +180,7 @@ struct Opening {
 }
 
 impl Opening {
-    /// Does this on the node that is asked for the room, or here.
+    /// Stores a message or a change on the node that is asked for the room, or on this one.
     async fn carry_out(&self, work: Work) -> Result<Receipt, ChangeError> {
         let _call = self.store.call().await?;
         let node = &self.store.node;

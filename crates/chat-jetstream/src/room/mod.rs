@@ -182,7 +182,7 @@ impl SharedRoom {
             .with_pins(tail.pins.to_vec())
     }
 
-    /// Does this on this node.
+    /// Stores a message or a change on this node, and waits for the answer.
     pub(crate) async fn carry_out(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + self.limits.rooms.call_timeout;
