@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use chat_client::{Client, ClientEvent, Error, Events, Joined, Text};
+use chat_client::{Client, ClientEvent, Error, Events, Text};
 use chat_proto::command::JoinFrom;
 use chat_proto::{ErrorCode, PresenceState, RoomName};
+use chat_tests::ReceivedMessages;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -164,30 +165,18 @@ async fn receive(
     shared: &Shared,
     mut end: watch::Receiver<Option<u64>>,
 ) -> Result<()> {
-    let (mut next, mut texts) = (None, BTreeSet::new());
+    let mut received = ReceivedMessages::default();
     loop {
-        let last = *end.borrow_and_update();
-        if last.is_some_and(|last| next.is_some_and(|next| next > last)) {
+        if end.borrow_and_update().is_some_and(|last| received.has(last)) {
             return Ok(());
         }
         let event = tokio::select! {
             event = events.next() => event.context("the client has ended")?,
             _ = end.changed() => continue,
         };
-        match event {
-            ClientEvent::Message(message) => {
-                let expected = next.unwrap_or(message.seq);
-                ensure!(message.seq == expected, "{number}: {} in place of {expected}", message.seq);
-                next = Some(expected + 1);
-                let text = message.text().context("a text")?;
-                ensure!(texts.insert(text.clone()), "{number}: {text:?} is there twice");
-            }
-            ClientEvent::Reconnected => drop(shared.reconnects.fetch_add(1, Ordering::SeqCst)),
-            ClientEvent::Resumed(Joined { recovered, .. }) => ensure!(recovered, "{number}: not recovered"),
-            ClientEvent::Gap { from, to, .. } => bail!("{number}: a gap from {from} to {to}"),
-            ClientEvent::Closed(closed) => bail!("{number}: {closed:?}"),
-            _ => {}
-        }
+        let is_reconnected = matches!(event, ClientEvent::Reconnected);
+        shared.reconnects.fetch_add(usize::from(is_reconnected), Ordering::SeqCst);
+        received.take(event).with_context(|| format!("client {number}"))?;
     }
 }
 
