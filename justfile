@@ -44,6 +44,10 @@ load-changes *arguments:
 bench *arguments:
     python3 apps/chat-load/bench {{arguments}}
 
+# Simulate 10 million users, and print the tables of docs/scale.md: just scale storm --seed 7
+scale *arguments:
+    cargo run --release -p chat-scale -- {{arguments}}
+
 # Measure the memory of an idle connection that has not joined, and the CPU time of a delivery with a `ref`.
 footprint:
     cargo bench -p chat-tests
