@@ -6,6 +6,9 @@ const MAX_ADVICE: Duration = Duration::from_secs(300);
 /// The longest wait of any policy, which can still be added to any time.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The resolution of the advice in `Retry-After`.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The policy for reconnects. Each wait is a random part of a time that doubles with each failure ("full jitter"), so
 /// that the clients of a restarted server do not reconnect all at once.
 ///
@@ -102,6 +105,18 @@ impl Backoff {
         self.handle_failure(now, advice, random)
     }
 
+    /// Handles an attempt that the server has refused, as [`handle_failure`](Self::handle_failure) does. The advice has
+    /// whole seconds. A part of a second keeps clients apart that were refused in the same one.
+    pub(crate) fn handle_refusal(
+        &mut self,
+        now: Duration,
+        advice: Option<Duration>,
+        random: u64,
+    ) -> Option<Duration> {
+        let part = jittered(SECOND, SECOND, 0, random);
+        self.handle_failure(now, advice.map(|advised| advised.saturating_add(part)), random)
+    }
+
     /// Handles a failed attempt. Returns the wait before the next attempt, or `None` to give up.
     pub(crate) fn handle_failure(
         &mut self,
@@ -129,8 +144,6 @@ pub(crate) fn jittered(first: Duration, max: Duration, failures: u32, random: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
 
     fn policy() -> Reconnect {
         Reconnect::default().first(SECOND).max(8 * SECOND).settled(10 * SECOND).give_up(100 * SECOND)
@@ -165,6 +178,20 @@ mod tests {
         let mut backoff = Backoff::new(policy(), Duration::ZERO);
         assert_eq!(backoff.handle_lost(SECOND, Some(3 * SECOND), 0), Some(3 * SECOND));
         assert_eq!(backoff.handle_failure(SECOND, Some(Duration::MAX), 0), Some(MAX_ADVICE));
+    }
+
+    #[test]
+    fn clients_that_are_refused_in_the_same_second_return_apart() {
+        let wait =
+            |random| Backoff::new(policy(), Duration::ZERO).handle_refusal(SECOND, Some(3 * SECOND), random);
+        assert_eq!((wait(0), wait(u64::MAX)), (Some(3 * SECOND), Some(4 * SECOND)));
+        assert_eq!(
+            wait(u64::MAX / 2).map(|wait| wait.as_secs_f64().to_bits() >> 40),
+            Some(3.5_f64.to_bits() >> 40)
+        );
+        let mut backoff = Backoff::new(policy(), Duration::ZERO);
+        assert_eq!(backoff.handle_refusal(SECOND, None, u64::MAX), Some(SECOND));
+        assert_eq!(backoff.handle_refusal(SECOND, Some(Duration::MAX), u64::MAX), Some(MAX_ADVICE));
     }
 
     #[test]

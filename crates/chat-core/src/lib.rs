@@ -87,6 +87,7 @@ mod bus;
 mod chat;
 mod connection;
 mod error;
+mod fair_queue;
 mod identity;
 mod message;
 mod room;

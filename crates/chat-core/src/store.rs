@@ -365,6 +365,13 @@ pub trait Room: Send + Sync {
     /// [`Unavailable`] if the log cannot be read now.
     async fn bounds(&self) -> Result<LogBounds, Unavailable>;
 
+    /// Returns the extent of the log as this node knows it, if it is kept up to date by reports and can be told without
+    /// a request. A join of an open room then costs the store nothing. It may lack entries that other nodes have
+    /// stored just now, but none that the sink of this opening was told of.
+    fn known_bounds(&self) -> Option<LogBounds> {
+        None
+    }
+
     /// Moves the marker of a user forward to the entry `seq`, and answers with its present position.
     ///
     /// # Errors

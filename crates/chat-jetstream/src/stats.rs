@@ -25,6 +25,8 @@ pub struct Stats {
     pub new_epochs: u64,
     /// Records that could not be read, because they are damaged. Each read counts.
     pub unreadable: u64,
+    /// Requests to the servers of the stream. Each second or so, a few are for the store itself.
+    pub requests: u64,
 }
 
 /// The present values of [`Stats`].
@@ -56,6 +58,7 @@ impl Counters {
             missed: read(&self.missed),
             new_epochs: read(&self.new_epochs),
             unreadable: read(&self.unreadable),
+            ..Stats::default()
         }
     }
 }
@@ -78,6 +81,7 @@ pub fn describe_metrics() {
     );
     describe_counter!("chat_cluster_routed_total", "Messages that another server has stored for this one.");
     describe_counter!("chat_cluster_missed_total", "Records whose notices were missed.");
+    describe_counter!("chat_cluster_requests_total", "Requests to the servers of the stream.");
     describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms.");
     describe_gauge!("chat_cluster_nodes", "Servers of the chat that this one can reach, and this one.");
 }
@@ -93,6 +97,7 @@ impl JetStreamStore {
         counter!("chat_cluster_conflicts_total").absolute(stats.conflicts);
         counter!("chat_cluster_routed_total").absolute(stats.routed);
         counter!("chat_cluster_missed_total").absolute(stats.missed);
+        counter!("chat_cluster_requests_total").absolute(stats.requests);
         counter!("chat_cluster_new_epochs_total").absolute(stats.new_epochs);
         // A histogram without values is exported too.
         drop(histogram!(COMMIT_SECONDS));

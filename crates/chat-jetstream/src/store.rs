@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,7 +69,7 @@ impl JetStreamStore {
         if !has_batches(&version) {
             return Err(OpenError::OldServer(version));
         }
-        let link = Link { client, stream: options.stream.clone() };
+        let link = Link { client, stream: options.stream.clone(), requests: Arc::default() };
         let info = wait_for_stream(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
         let info = info.map_err(|error| no_stream(error.to_string()))?;
@@ -100,7 +101,8 @@ impl JetStreamStore {
 
     /// Returns the counters of the store.
     pub fn stats(&self) -> Stats {
-        self.0.node.counters.stats()
+        let requests = self.0.node.link.requests.load(Ordering::Relaxed);
+        Stats { requests, ..self.0.node.counters.stats() }
     }
 
     /// Returns the copies that the stream had when the store was opened. [`Options::replicas`] is for a stream that is
@@ -214,6 +216,11 @@ impl Room for Opening {
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {
         let _call = self.store.call().await?;
         self.room.bounds().await
+    }
+
+    fn known_bounds(&self) -> Option<LogBounds> {
+        let is_open = self.store.is_closed.try_read().is_ok_and(|is_closed| !*is_closed);
+        (is_open && self.store.node.health() == Health::Ready).then(|| self.room.known_bounds())?
     }
 
     /// Looks at the messages one by one, newest first, and at 20,000 at most.

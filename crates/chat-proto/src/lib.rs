@@ -34,6 +34,7 @@ mod export;
 mod limits;
 mod name;
 mod rate;
+mod returns;
 mod rights;
 mod text;
 mod user;
@@ -45,6 +46,7 @@ pub use limits::{
 };
 pub use name::{InvalidRoomName, RoomName, has_visible, is_printable};
 pub use rate::{Bucket, Rate, SharedRate};
+pub use returns::Returns;
 pub use rights::Role;
 pub use room::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,

@@ -51,7 +51,7 @@ impl Driver {
                     ConnectError::Refused { retry_after, .. } => retry_after,
                     _ => None,
                 };
-                let wait = self.backoff.handle_failure(now - self.started, advice, random());
+                let wait = self.backoff.handle_refusal(now - self.started, advice, random());
                 let Some(retry_in) = wait else { return Err(Closed::GaveUp(error)) };
                 self.connection = ConnState::Waiting { until: now + retry_in };
                 // A consumer that does not read needs the last failure only.

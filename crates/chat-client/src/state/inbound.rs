@@ -12,11 +12,12 @@ use super::cursor::{Delivery, Phase, RoomCursor};
 use super::request::{Reply, Request};
 use super::send_backoff::SendBackoff;
 use super::{PendingCommand, State};
+use crate::backoff::jittered;
 use crate::{
     ClientEvent, Joined, ReceivedAct, ReceivedChange, ReceivedMessage, ReceivedPurge, ServerError, Violation,
 };
 
-/// The wait before a room is resumed again that refused for now, if the server gives no advice.
+/// The mean wait before a room is resumed again that refused for now, if the server gives no advice.
 const RESUME_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest such wait, even if the server advises a longer one.
@@ -258,7 +259,9 @@ impl State {
     ) {
         let Some(cursor) = self.cursors.get_mut(room) else { return };
         if error.code.is_temporary() {
-            let wait = error.retry_after.unwrap_or(RESUME_WAIT).min(MAX_RESUME_WAIT);
+            // The clients of a room that was not available return apart.
+            let own = || RESUME_WAIT / 2 + jittered(RESUME_WAIT, RESUME_WAIT, 0, (self.random)());
+            let wait = error.retry_after.unwrap_or_else(own).min(MAX_RESUME_WAIT);
             cursor.phase = Phase::Deferred(now + wait);
             self.lagging = true;
         } else if error.code == ErrorCode::BadCursor && cursor.phase != (Phase::Resuming { from_now: true }) {

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use super::Shared;
 use crate::address::{LineLimits, PlainConnections};
 use crate::room::{CheckBody, MemoryStore, Rooms};
-use crate::session::{Identities, ReadQueues, Sessions};
+use crate::session::{Identities, ReadQueues, Returning, Sessions};
 use crate::{Authorize, Bus, Chat, Limits, Message, NodeId, Store, Text};
 
 /// A builder of a [`Chat`]. The default is a chat of guests who send text, with rooms in memory.
@@ -88,7 +88,9 @@ impl Builder {
         let name = self.node.clone().unwrap_or_else(NodeId::random);
         // On a single server, ids are plain numbers.
         let node = self.node.or_else(|| self.bus.is_some().then(|| name.clone()));
-        let sessions = Sessions::new(limits.connection.clone(), node);
+        let grace = self.bus.is_some().then_some(limits.nodes.leave_grace);
+        let returning = Returning::new(&limits.http, grace);
+        let sessions = Sessions::new(limits.connection.clone(), returning, node);
         let identities = Arc::new(Identities::new(limits.rates.user, self.authorize));
         let reads = Arc::new(ReadQueues::new(&limits.reads));
         let lines = LineLimits::new(limits.rates.log_lines);

@@ -15,6 +15,7 @@ pub use refusals::Refusals;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -206,6 +207,11 @@ impl Chat {
     /// Returns the state of the store.
     pub fn health(&self) -> Health {
         self.rooms().store.health()
+    }
+
+    /// Returns the time after which a client that was refused must return.
+    pub(crate) fn retry_after(&self) -> Duration {
+        self.shared.sessions.returning.after_refusal()
     }
 
     pub(crate) fn refusal_lines(&self) -> Arc<LineLimit> {

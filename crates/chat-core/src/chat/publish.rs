@@ -31,13 +31,14 @@ const COUNTERS: [(&str, &str); 17] = [
 ];
 
 /// The gauges, with their descriptions.
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     ("chat_connections", "Open connections."),
     ("chat_sessions", "Open sessions."),
     ("chat_rooms", "Open rooms."),
     ("chat_memory_bytes", "Bytes of tails and of rooms in memory."),
     ("chat_lagging_readers", "Connections that read a log because they are behind the tail of a room."),
     ("chat_read_queue_waiting", "Reads that wait for their turn."),
+    ("chat_opening_queue_waiting", "Rooms that wait to be opened."),
     ("chat_draining", "1 during a drain and after it, otherwise 0."),
     ("chat_store_health", "1 for the present state of the store, otherwise 0."),
 ];
@@ -111,6 +112,7 @@ impl Chat {
         let (searches, history) = self.shared.reads.waiting();
         gauge!("chat_read_queue_waiting", "queue" => "search").set(searches as f64);
         gauge!("chat_read_queue_waiting", "queue" => "history").set(history as f64);
+        gauge!("chat_opening_queue_waiting").set(self.rooms().openings.waiting() as f64);
         let present = match self.health() {
             Health::Ready => "ready",
             Health::Degraded(_) => "degraded",
@@ -186,6 +188,7 @@ fn publish_limits(stats: &Stats) {
         ("created_rooms", limited.created),
         ("searches", limited.searches),
         ("history_reads", limited.history),
+        ("openings", stats.openings_refused),
         ("quota", stats.over_quota),
     ] {
         counter!("chat_limit_hits_total", "limit" => limit).absolute(count);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use chat_proto::command::JoinFrom;
 use serde_json::value::RawValue;
 
 use super::Chat;
@@ -250,7 +251,7 @@ impl Chat {
     /// If it is awaited outside a tokio runtime.
     pub async fn subscribe(&self, room: &RoomName) -> Result<Subscription, Unavailable> {
         let room = self.open(room).await?;
-        let bounds = room.bounds(self.rooms()).await?;
+        let bounds = room.bounds_from(self.rooms(), &JoinFrom::Now).await?;
         let inbox = Arc::<Inbox>::default();
         let id = self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let membership =

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
+use chat_proto::command::JoinFrom;
 use chat_proto::room::{Member, Room as RoomState};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -100,7 +101,29 @@ impl LiveRoom {
         &*self.log
     }
 
-    /// Reads the extent of the log for a member that is about to join.
+    /// Returns the extent of the log for a member that is about to join from a position. A store that knows it without
+    /// a request is not asked, unless another node may have told the client more.
+    pub(crate) async fn bounds_from(&self, rooms: &Rooms, from: &JoinFrom) -> Result<LogBounds, Unavailable> {
+        match self.known_bounds().filter(|known| from.is_within(known)) {
+            Some(known) => Ok(known),
+            None => self.bounds(rooms).await,
+        }
+    }
+
+    fn known_bounds(&self) -> Option<LogBounds> {
+        let generation = self.state().generation();
+        let known = self.log.known_bounds()?;
+        let is_current = self.shared.update(|state| {
+            state.runtime = Handle::current();
+            state.room.is_up_to_date(&known) && state.room.observe(generation, &known)
+        });
+        if is_current && known.has_rules {
+            self.shared.has_rules.store(true, Ordering::Relaxed);
+        }
+        is_current.then_some(known)
+    }
+
+    /// Reads the extent of the log.
     pub(crate) async fn bounds(&self, rooms: &Rooms) -> Result<LogBounds, Unavailable> {
         loop {
             let generation = self.state().generation();

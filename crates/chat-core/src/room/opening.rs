@@ -10,17 +10,27 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tracing::Instrument;
 
-use crate::room::{LiveRoom, Rooms};
-use crate::{RoomName, Unavailable};
+use crate::fair_queue::NoTurn;
+use crate::room::{LiveRoom, NotOpened, Rooms};
+use crate::stats::count;
+use crate::{RoomName, Unavailable, UserKey};
 
 /// A room that is being opened. The value is the result, once there is one.
-pub(super) type Opening = watch::Receiver<Option<Result<Arc<LiveRoom>, Unavailable>>>;
+pub(super) type Opening = watch::Receiver<Option<Opened>>;
+
+type Opened = Result<Arc<LiveRoom>, NotOpened>;
 
 impl Rooms {
-    /// Returns the room of this name, and opens it if it is not open.
-    ///
-    /// All calls that wait for one room share one call of the store, and its error. The next call tries again.
+    /// Returns the room of this name for a call of the host, and opens it if it is not open.
     pub(crate) async fn open(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+        Ok(self.open_for(name, None).await?)
+    }
+
+    /// Returns the room of this name, and opens it if it is not open, for a user in turn with other users.
+    ///
+    /// All calls that wait for one room share one place in the queue, one call of the store, and its error. The next
+    /// call tries again.
+    pub(crate) async fn open_for(self: &Arc<Self>, name: &RoomName, user: Option<UserKey>) -> Opened {
         loop {
             let (mut opening, task) = {
                 let mut open = self.open.lock();
@@ -33,7 +43,15 @@ impl Rooms {
                         }
                         let (sender, opening) = watch::channel(None);
                         open.opening.insert(name.clone(), opening.clone());
-                        (opening, Some(OpenTask { rooms: Arc::clone(self), name: name.clone(), sender }))
+                        (
+                            opening,
+                            Some(OpenTask {
+                                rooms: Arc::clone(self),
+                                name: name.clone(),
+                                user: user.clone(),
+                                sender,
+                            }),
+                        )
                     }
                 }
             };
@@ -50,8 +68,17 @@ impl Rooms {
         }
     }
 
-    async fn open_log(self: &Arc<Self>, name: &RoomName) -> Result<Arc<LiveRoom>, Unavailable> {
+    async fn open_log(self: &Arc<Self>, name: &RoomName, user: Option<UserKey>) -> Opened {
+        let turn = match user {
+            Some(user) => Some(self.openings.turn(user).await.map_err(|NoTurn| {
+                count(&self.counters.openings_refused);
+                NotOpened::Busy
+            })?),
+            None => None,
+        };
         let opened = Arc::new(LiveRoom::open(self, name).await?);
+        // The store has answered. The other nodes may take longer.
+        drop(turn);
         if self.nodes.is_alone() {
             return Ok(self.insert(&opened));
         }
@@ -71,16 +98,19 @@ impl Rooms {
 struct OpenTask {
     rooms: Arc<Rooms>,
     name: RoomName,
-    sender: watch::Sender<Option<Result<Arc<LiveRoom>, Unavailable>>>,
+    /// `None` for a call of the host, which does not wait for a turn.
+    user: Option<UserKey>,
+    sender: watch::Sender<Option<Opened>>,
 }
 
 impl OpenTask {
     async fn run(self) {
         // The store is code of the host. Its panic must not be repeated by each call that waits.
-        let result = AssertUnwindSafe(self.rooms.open_log(&self.name)).catch_unwind().await;
+        let result =
+            AssertUnwindSafe(self.rooms.open_log(&self.name, self.user.clone())).catch_unwind().await;
         let result = result.unwrap_or_else(|_| {
             tracing::error!("the store panicked while it opened a room");
-            Err(Unavailable::new("the store panicked while it opened the room"))
+            Err(Unavailable::new("the store panicked while it opened the room").into())
         });
         self.forget();
         self.sender.send_replace(Some(result));

@@ -14,6 +14,7 @@ use crate::room::departures::Departures;
 use crate::room::markers::Announced;
 use crate::room::nodes::Nodes;
 use crate::room::opening::Opening;
+use crate::room::openings::Openings;
 use crate::room::repair::MAX_REPAIRS;
 use crate::room::throttle::WarnThrottle;
 use crate::room::watch::Watchers;
@@ -35,6 +36,7 @@ pub(crate) struct Rooms {
     pub(crate) check_body: CheckBody,
     pub(crate) warnings: WarnThrottle,
     pub(crate) counters: Counters,
+    pub(crate) openings: Openings,
     pub(crate) nodes: Nodes,
     pub(super) departures: Departures,
     /// The rooms without messages that users are in.
@@ -75,12 +77,14 @@ impl Rooms {
         let (repairs, blank) = (Semaphore::new(MAX_REPAIRS), BlankRooms::new(&limits.rooms));
         let budget = Arc::new(MemoryBudget::new(limits.rooms.memory_bytes));
         let (counters, watchers, announced) = Default::default();
+        let openings = Openings::new(&limits);
         Self {
             limits,
             store,
             check_body,
             warnings,
             counters,
+            openings,
             nodes,
             departures,
             blank,

@@ -12,11 +12,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-use crate::room::{Inbox, LiveRoom, Rooms, ask, marker, unix_millis, within};
+use crate::fair_queue::NoTurn;
+use crate::room::{Inbox, LiveRoom, NotOpened, Rooms, ask, marker, unix_millis, within};
 use crate::sync::{Mutex, spawn};
 use crate::{
     Action, Authorize, CommitSink, ErrorCode, Marked, MarkerError, Right, Role, Room, RoomName, RoomRules,
-    Standing, Unread, User, UserKey,
+    Standing, Unavailable, Unread, User, UserKey,
 };
 
 /// Time between two counts of the unread messages of one user in one room.
@@ -248,7 +249,7 @@ impl Rooms {
         user: &UserKey,
         up_to: u64,
     ) -> Result<Unread, MarkerError> {
-        let log = self.one_log(room).await?;
+        let log = self.one_log(room, user).await?;
         marker(self, log.log().unread(user, up_to)).await
     }
 
@@ -259,7 +260,7 @@ impl Rooms {
         user: &UserKey,
         seq: u64,
     ) -> Result<Marked, MarkerError> {
-        let log = self.one_log(room).await?;
+        let log = self.one_log(room, user).await?;
         marker(self, log.log().mark(user, seq)).await
     }
 
@@ -298,14 +299,16 @@ impl Rooms {
         room: &RoomName,
         user: &UserKey,
     ) -> Result<(RoomRules, Standing), MarkerError> {
-        let log = self.one_log(room).await?;
+        let log = self.one_log(room, user).await?;
         Ok(within(self, log.log().standing(user)).await?)
     }
 
-    async fn one_log(&self, room: &RoomName) -> Result<OneLog, MarkerError> {
+    async fn one_log(&self, room: &RoomName, user: &UserKey) -> Result<OneLog, MarkerError> {
         if let Some(room) = self.find(room) {
             return Ok(OneLog::OfRoom(room));
         }
+        let turn = self.openings.turn(user.clone()).await;
+        let _turn = turn.map_err(|NoTurn| Unavailable::from(NotOpened::Busy))?;
         let opened = async { Ok(self.store.open(room, &self.limits, CommitSink::new(|_| {})).await?) };
         Ok(OneLog::Opened(marker(self, opened).await?))
     }

@@ -25,7 +25,7 @@ impl Host {
         self.may(&name, Action::Direct { with: with.id() }).await?;
         let room = match joined {
             Some(room) => room,
-            None => self.rooms.open(&name).await?,
+            None => self.open(&name).await?,
         };
         let (rooms, user) = (Arc::clone(&self.rooms), self.user().key());
         let other = UserKey::new(with.id());

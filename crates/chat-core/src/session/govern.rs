@@ -44,7 +44,7 @@ impl Host {
             Some(room) => room,
             None => {
                 self.may(&name, Action::Join).await?;
-                self.rooms.open(&name).await?
+                self.open(&name).await?
             }
         };
         self.may(&name, Action::Govern { act: &act }).await?;

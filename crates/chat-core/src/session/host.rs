@@ -9,12 +9,14 @@ use chat_proto::command::JoinFrom;
 use chat_proto::session::{Listing, Outcome};
 use futures_util::future::FutureExt;
 
-use super::fair_queue::Turn;
 use super::operation::{Done, Entering, Kind, Work};
 use super::peers::Peers;
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
-use crate::room::{Admitted, LiveRoom, Rooms, append, ask, change, marker, search, thread, within};
+use crate::fair_queue::Turn;
+use crate::room::{
+    Admitted, LiveRoom, NotOpened, Rooms, append, ask, change, marker, search, thread, within,
+};
 use crate::{
     Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, Links, LogBounds, MarkerError,
     Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomRules, RoomSummary, Search, SearchError,
@@ -39,6 +41,8 @@ pub(super) enum Refused {
     Error(ErrorCode, Option<String>),
     /// The command came too early by this time.
     TooEarly(Duration),
+    /// Too many rooms wait to be opened. The client must return after this time.
+    Busy(Duration),
 }
 
 impl From<ErrorCode> for Refused {
@@ -70,19 +74,27 @@ impl Host {
         self.may_join_by_name(&name).await?;
         let room = match joined {
             Some(room) => room,
-            None => self.rooms.open(&name).await?,
+            None => self.open(&name).await?,
         };
         self.enter(reads, room, from).await
     }
 
-    /// Reads all that a join needs.
+    /// Opens a room for the user, unless it is open.
+    pub(super) async fn open(&self, name: &RoomName) -> Result<Arc<LiveRoom>, Refused> {
+        self.rooms.open_for(name, Some(self.user.key())).await.map_err(|error| match error {
+            NotOpened::Unavailable(unavailable) => unavailable.into(),
+            NotOpened::Busy => Refused::Busy(self.rooms.openings.advice()),
+        })
+    }
+
+    /// Reads all that a join needs. In a room that is open, most joins ask nothing of a store that knows its bounds.
     pub(super) async fn enter(
         self,
         reads: Arc<ReadQueues>,
         room: Arc<LiveRoom>,
         from: JoinFrom,
     ) -> Result<Done, Refused> {
-        let bounds = room.bounds(&self.rooms).await?;
+        let bounds = room.bounds_from(&self.rooms, &from).await?;
         let is_resume = matches!(from, JoinFrom::After { .. });
         let from = match from {
             JoinFrom::Last(count) if bounds.has_changes => {
@@ -350,6 +362,7 @@ impl From<Refused> for Done {
         Self::Outcome(match refused {
             Refused::Error(code, detail) => Outcome::Refused { code, detail },
             Refused::TooEarly(wait) => Outcome::TooEarly(wait),
+            Refused::Busy(wait) => Outcome::Busy(wait),
         })
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fair_queue::{FairQueue, NoTurn, QueueLimits, Turn};
+use crate::fair_queue::{FairQueue, NoTurn, QueueLimits, Turn};
 use crate::{ReadLimits, UserKey};
 
 /// The queues of the reads that users ask for.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -10,6 +11,7 @@ use super::follow_state::FollowChanges;
 use super::kicks::RemoteKicks;
 use super::mechanism::{Mechanism, Open};
 use super::peers::Peers;
+use super::returning::Returning;
 use crate::address::{Addresses, CountedAddress};
 use crate::room::Inbox;
 use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
@@ -29,6 +31,7 @@ pub(crate) struct Sessions {
     addresses: Mutex<Addresses>,
     refusals: Mutex<Refusals>,
     pub(super) follow_changes: FollowChanges,
+    pub(crate) returning: Returning,
     /// Notified when the last connection has gone.
     all_closed: Notify,
 }
@@ -99,7 +102,7 @@ pub(crate) enum Phase {
 }
 
 impl Sessions {
-    pub(crate) fn new(limits: ConnectionLimits, node: Option<NodeId>) -> Self {
+    pub(crate) fn new(limits: ConnectionLimits, returning: Returning, node: Option<NodeId>) -> Self {
         Self {
             limits: RwLock::new(limits),
             node,
@@ -111,6 +114,7 @@ impl Sessions {
             addresses: Mutex::default(),
             refusals: Mutex::default(),
             follow_changes: FollowChanges::default(),
+            returning,
             all_closed: Notify::new(),
         }
     }
@@ -379,6 +383,11 @@ impl Permit {
 
     pub(crate) fn phase(&self) -> Phase {
         self.reservation.sessions.phase()
+    }
+
+    /// Returns the time after which the client of a drained server must return.
+    pub(super) fn reconnect_in(&self) -> Duration {
+        self.reservation.sessions.returning.after_drain(self.connection())
     }
 
     /// Returns the code with which the host wants the connection closed at once.

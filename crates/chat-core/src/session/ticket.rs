@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat_proto::{Event, SharedRate, session};
 use parking_lot::Mutex;
@@ -247,7 +247,8 @@ impl Ticket {
         self.permit.end_session();
         let (number, limits) = (self.permit.connection(), self.limits());
         let closing = end.code().map(|code| {
-            let reconnect = reconnect_in(code, number, limits.http.retry_after);
+            let advice = (code == CloseCode::Restarting).then(|| self.permit.reconnect_in());
+            let reconnect = advice.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
             Outgoing::Text(Event::closing(code, reconnect).encode())
         });
         let mut bytes = 0;
@@ -281,11 +282,4 @@ impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket").field("connection", &self.connection_id()).finish_non_exhaustive()
     }
-}
-
-/// Returns the delay of a reconnect in milliseconds. It differs between connections, so that the clients of a drained
-/// server do not all reconnect at once.
-fn reconnect_in(code: CloseCode, connection: u64, retry_after: Duration) -> Option<u64> {
-    let base = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
-    (code == CloseCode::Restarting).then(|| base.saturating_add(connection.wrapping_mul(7_919) % base))
 }

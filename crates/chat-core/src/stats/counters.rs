@@ -31,6 +31,7 @@ pub(crate) struct Counters {
     pub(crate) catch_up_pages: AtomicU64,
     pub(crate) store_failures: AtomicU64,
     pub(crate) store_timeouts: AtomicU64,
+    pub(crate) openings_refused: AtomicU64,
     lagging: Arc<AtomicUsize>,
     rare: Mutex<Rare>,
 }
@@ -161,6 +162,7 @@ impl Counters {
             lagging: self.lagging.load(Ordering::Relaxed),
             store_failures: load(&self.store_failures),
             store_timeouts: load(&self.store_timeouts),
+            openings_refused: load(&self.openings_refused),
             over_quota: load(&self.over_quota),
             bytes_read: self.bytes_read.sum(),
             bytes_sent: self.bytes_sent.sum(),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use chat_proto::handshake::Refusal;
 
@@ -35,6 +37,12 @@ impl Answer {
         Self::new(refusal.status(), "application/json", refusal.body())
             .with_headers(refusal.headers(limits))
             .with_headers(vec![("connection", "close".to_owned())])
+    }
+
+    /// Replaces the advice in `Retry-After`.
+    pub(super) fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.headers.retain(|(name, _)| *name != "retry-after");
+        self.with_headers(vec![("retry-after", wait.as_secs().max(1).to_string())])
     }
 
     pub(super) fn with_headers(mut self, headers: Vec<(&'static str, String)>) -> Self {

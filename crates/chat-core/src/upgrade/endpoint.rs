@@ -253,9 +253,16 @@ impl Endpoint {
                 if let Some(guard) = &context.guard {
                     guard.refuse(Refused::new(refusal, head, self.chat.refusal_lines()), context.peer);
                 }
-                Decision::Answer(Answer::refusal(refusal, self.limits()))
+                Decision::Answer(self.refusal(refusal))
             }
         }
+    }
+
+    /// Returns the answer to a refused handshake. A server that cannot serve now gives each client of a crowd its own
+    /// time to return.
+    pub(super) fn refusal(&self, refusal: Refusal) -> Answer {
+        let answer = Answer::refusal(refusal, self.limits());
+        if refusal.status() == 503 { answer.with_retry_after(self.chat.retry_after()) } else { answer }
     }
 
     pub(super) fn origins(&self) -> Arc<OriginPolicy> {

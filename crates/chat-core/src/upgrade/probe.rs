@@ -17,7 +17,7 @@ impl Endpoint {
         }
         let answer = match self.admit(&head.probed()?, context).await {
             Ok(_) => Answer::new(200, "application/json", r#"{"ok":true}"#),
-            Err(refusal) => Answer::refusal(refusal, self.chat().limits()),
+            Err(refusal) => self.refusal(refusal),
         };
         Some(self.readable(answer, head))
     }

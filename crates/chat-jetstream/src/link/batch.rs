@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::time::rfc3339;
 use super::{Link, LinkError, REQUEST_TIMEOUT, number};
+use crate::stats::count;
 
 /// The bytes after which a batch ends.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
@@ -79,6 +80,7 @@ impl Link {
 
     async fn messages(&self, query: &Value) -> Result<Batch, LinkError> {
         let lost = |error: &dyn std::fmt::Display| LinkError::Disconnected(error.to_string());
+        count(&self.requests, 1);
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
         let topic = format!("$JS.API.DIRECT.GET.{}", self.stream);

@@ -4,6 +4,8 @@ mod batch;
 mod stream;
 mod time;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::life::random_number;
+use crate::stats::count;
 
 pub(crate) use batch::From;
 pub(crate) use stream::{StreamConfig, StreamInfo};
@@ -53,6 +56,8 @@ mod code {
 pub(crate) struct Link {
     pub(crate) client: Client,
     pub(crate) stream: String,
+    /// The requests to the stream so far.
+    pub(crate) requests: Arc<AtomicU64>,
 }
 
 /// An error of a request.
@@ -249,6 +254,7 @@ impl Link {
     }
 
     async fn request<T: DeserializeOwned>(&self, subject: String, request: Request) -> Result<T, LinkError> {
+        count(&self.requests, 1);
         let answer = self.client.send_request(subject, request).await;
         let answer = answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => LinkError::NoResponders(self.stream.clone()),

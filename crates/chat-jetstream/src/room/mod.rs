@@ -174,6 +174,11 @@ impl SharedRoom {
         Ok(self.bounds_of(&self.look().await?))
     }
 
+    /// Returns the extent of the log as this node has heard of it, unless it is starting a new epoch.
+    pub(crate) fn known_bounds(&self) -> Option<LogBounds> {
+        self.view().ok().map(|view| self.bounds_of(&view))
+    }
+
     fn bounds_of(&self, view: &View) -> LogBounds {
         let View { life, tail } = view;
         LogBounds::new(life.epoch(&self.name), tail.head)

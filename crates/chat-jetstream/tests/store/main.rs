@@ -8,6 +8,7 @@ mod servers;
 mod changes;
 mod erasure;
 mod history;
+mod known_bounds;
 mod leader;
 mod lost_end;
 mod notices;

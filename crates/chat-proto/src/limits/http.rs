@@ -19,9 +19,15 @@ pub struct HttpLimits {
     pub accept_pause: Duration,
     /// Time between two log lines about the same problem that peers can cause. Default 1 min.
     pub log_interval: Duration,
-    /// The advice in `Retry-After`, rounded down to seconds, at least 1. `reconnect_in_ms` is up to twice as long, so
-    /// that clients do not return all at once. Default 2 s.
+    /// The shortest advice in `Retry-After`, rounded down to seconds, at least 1. `reconnect_in_ms` has up to as much in
+    /// addition, so that clients do not return all at once. Default 2 s.
     pub retry_after: Duration,
+    /// The longest advice for a crowd of clients. With other nodes, that of a drain is at most three quarters of
+    /// [`NodeLimits::leave_grace`](crate::NodeLimits::leave_grace), so that no user seems to leave. Default 30 s.
+    pub max_retry_after: Duration,
+    /// Clients that are told to return in the same second. The advice grows with their number. 0 lets the advice stay
+    /// short. Default 2,000.
+    pub returns_per_second: u32,
 }
 
 impl HttpLimits {
@@ -49,6 +55,8 @@ impl Default for HttpLimits {
             accept_pause: Duration::from_millis(100),
             log_interval: Duration::from_secs(60),
             retry_after: Duration::from_secs(2),
+            max_retry_after: Duration::from_secs(30),
+            returns_per_second: 2_000,
         }
     }
 }

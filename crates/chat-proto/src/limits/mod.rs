@@ -72,6 +72,7 @@ impl Limits {
                 &mut limits.reads.max_searches,
                 &mut limits.reads.max_counts,
                 &mut limits.reads.max_history_per_user,
+                &mut limits.rooms.max_openings,
                 &mut limits.rooms.log_messages,
                 &mut limits.rooms.log_keys,
                 &mut limits.rooms.log_markers,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::Rate;
+
 /// Numbers and times of rooms, and the sizes of a room in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +16,18 @@ pub struct RoomLimits {
     pub max_created_per_hour: u32,
     /// Time for one call of a store, or of the host's code that authorizes. Default 5 s.
     pub call_timeout: Duration,
+    /// Rooms that users let a store open per second. Default 2,000, of which a second's worth may be opened at once.
+    pub opening_rate: Rate,
+    /// Rooms that users let a store open at once. A store that is slow gets no more. At least 1. Default 128.
+    pub max_openings: usize,
+    /// Rooms that wait to be opened, in a queue in which users take turns. One user has a quarter of it. A join beyond
+    /// it is refused with `unavailable`, and the time after which to return. Default 8,000, which is 4 s at the default
+    /// [`opening_rate`](Self::opening_rate).
+    pub max_waiting_openings: usize,
+    /// Time for which a room waits to be opened. It ends only if the store is slower than
+    /// [`opening_rate`](Self::opening_rate). [`call_timeout`](Self::call_timeout) begins after it. Default 8 s, which is
+    /// shorter than clients wait for a reply.
+    pub opening_wait: Duration,
     /// Time for which a purge may take before its reply is `unavailable`. The purge goes on after it. Default 60 s.
     pub purge_timeout: Duration,
     /// Time for which a read of the log that fails is repeated for a member that is behind, with growing pauses of at
@@ -78,6 +92,10 @@ impl Default for RoomLimits {
             max_blank_per_user: 200,
             max_created_per_hour: 200,
             call_timeout: Duration::from_secs(5),
+            opening_rate: Rate::new(2_000, 2_000),
+            max_openings: 128,
+            max_waiting_openings: 8_000,
+            opening_wait: Duration::from_secs(8),
             purge_timeout: Duration::from_secs(60),
             catch_up_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(10 * 60),

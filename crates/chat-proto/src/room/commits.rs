@@ -70,6 +70,14 @@ impl<W> Room<W> {
         true
     }
 
+    /// Returns true if bounds that may be old are as current as the room: they have all entries that it knows of.
+    pub fn is_up_to_date(&self, bounds: &LogBounds) -> bool {
+        match &self.epoch {
+            Some(epoch) => *epoch == bounds.epoch && bounds.head >= self.committed.max(self.tail.head()),
+            None => true,
+        }
+    }
+
     /// Takes an entry that the log has committed in this epoch. Entries may come in any order, and more than once.
     pub fn commit(&mut self, epoch: &str, stored: &StoredMessage) -> Committed {
         if !self.is_epoch(epoch) {

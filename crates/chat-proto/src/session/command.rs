@@ -166,6 +166,7 @@ impl<M> Session<M> {
                 return self.error(now, reference, code, detail.as_deref(), Some(room));
             }
             Outcome::TooEarly(wait) => return self.refuse_for_rate(now, reference, wait),
+            Outcome::Busy(wait) => Event::later(reference, ErrorCode::Unavailable, wait, Some(room)),
             Outcome::Skipped | Outcome::Listed { .. } => return Vec::new(),
         };
         vec![Effect::Reply(event)]

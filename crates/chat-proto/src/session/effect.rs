@@ -155,6 +155,8 @@ pub enum Outcome<M> {
     },
     /// The command came too early and had no effect. It can succeed after this time.
     TooEarly(Duration),
+    /// The server has too much to do, and the command had no effect. The client must return after this time.
+    Busy(Duration),
     /// Nothing. The operation was skipped, because no reply can reach the peer.
     Skipped,
 }

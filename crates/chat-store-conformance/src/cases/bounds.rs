@@ -48,6 +48,18 @@ chat_suite::cases!(
         same(&room.say("hi").await?.seq, &1)
     }
 
+    /// Bounds that a log tells without a call are its bounds, once the sink has heard of the entries.
+    async fn known_bounds_have_what_was_reported(stage: Stage, room: OpenRoom) -> Verdict {
+        for _ in 0..5 {
+            let seq = room.say("hi").await?.seq;
+            room.reported(1..=seq).await?;
+            if let Some(known) = room.known_bounds() {
+                same(&known, &room.bounds().await?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A repeat or a conflict does not move the head.
     async fn repeats_and_conflicts_do_not_move_the_head(stage: Stage, room: OpenRoom) -> Verdict {
         room.append(&ann(), Some("k"), &body("hi")).await?;

@@ -242,6 +242,11 @@ impl OpenRoom {
         bounds.map_err(|unavailable| Failure::new("a room that can be read", unavailable))
     }
 
+    /// Returns the extent of the log, if it is known without a call.
+    pub fn known_bounds(&self) -> Option<LogBounds> {
+        self.log.known_bounds()
+    }
+
     /// Waits until the sink has heard of these entries, and returns all reported entries. Those of these entries that
     /// the sink has heard of by a new head only are read from the log.
     pub async fn reported(&self, seqs: RangeInclusive<u64>) -> Result<Vec<StoredMessage>, Failure> {

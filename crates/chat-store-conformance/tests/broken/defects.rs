@@ -47,6 +47,7 @@ defects! {
         remembers_no_key fails keys::a_repeat_answers_the_first_append;
     HeadIsCount: takes_the_number_of_entries_for_the_head fails retention::first_moves_and_head_stays;
     HeadGoesBack: lets_the_head_go_back fails bounds::bounds_never_go_back;
+    KnownBoundsStay: keeps_known_bounds_as_they_were fails bounds::known_bounds_have_what_was_reported;
     FirstStays: does_not_move_first fails retention::first_moves_and_head_stays;
     EpochPerAppend: begins_an_epoch_with_each_append fails bounds::the_epoch_stays_while_the_room_is_open;
     AfterInclusive: reads_after_a_position_with_that_position fails pages::after_is_correct_at_every_position;

@@ -262,6 +262,10 @@ impl Room for SpoiledRoom {
         Ok(bounds)
     }
 
+    fn known_bounds(&self) -> Option<LogBounds> {
+        (self.defect == KnownBoundsStay).then(|| LogBounds::new(self.name.to_string(), 0))
+    }
+
     async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
         self.spoiled_mark(user, seq).await
     }

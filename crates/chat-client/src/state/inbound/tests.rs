@@ -80,3 +80,27 @@ fn a_marker_of_a_followed_room_without_capacity_is_read_again() {
     state.catch_up(now);
     assert!(state.outbox[0].contains(r#""type":"rooms""#), "{:?}", state.outbox);
 }
+
+#[test]
+fn clients_that_were_refused_a_resume_return_apart_or_as_advised() {
+    let now = Instant::now();
+    for (random, advice, wait) in [
+        ((|| 0) as fn() -> u64, "", 500),
+        (|| u64::MAX, "", 1_500),
+        (|| 0, r#","retry_after_ms":2345"#, 2_345),
+        (|| u64::MAX, r#","retry_after_ms":2345"#, 2_345),
+    ] {
+        let mut state = in_lobby(now);
+        state.random = random;
+        state.handle_lost();
+        state.handle_connected(now);
+        let resume: serde_json::Value = serde_json::from_str(state.outbox[0].as_str()).unwrap();
+        let reference = resume["ref"].as_str().unwrap();
+        let refused = format!(
+            r#"{{"type":"error","ref":"{reference}","code":"unavailable","message":"","room":"lobby"{advice}}}"#
+        );
+        assert!(handle(&mut state, &refused, now, true).is_empty());
+        let due = state.catch_up_due(now).map(|due| due - now);
+        assert_eq!(due, Some(Duration::from_millis(wait)), "{advice}");
+    }
+}

@@ -7,7 +7,7 @@ mod write;
 use serde_json::value::RawValue;
 
 use crate::room::{Change, Links, Mentions, Restriction, RoomRules};
-use crate::{ErrorCode, Range, Role, RoomName, Search, User};
+use crate::{ErrorCode, LogBounds, Range, Role, RoomName, Search, User};
 
 pub use read::parse;
 pub(crate) use read::parse_with;
@@ -248,6 +248,16 @@ pub enum JoinFrom {
         /// The `seq` of the last entry that the client has.
         seq: u64,
     },
+}
+
+impl JoinFrom {
+    /// Returns true if a log of this extent has reached the position.
+    pub fn is_within(&self, bounds: &LogBounds) -> bool {
+        match self {
+            Self::Now | Self::Last(_) => true,
+            Self::After { epoch, seq } => *epoch == bounds.epoch && *seq <= bounds.head,
+        }
+    }
 }
 
 /// The result of reading one frame: a command or an error, and the `ref` that the reply must carry.

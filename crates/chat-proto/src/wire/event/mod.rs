@@ -368,10 +368,19 @@ impl Event {
 
     /// Creates the reply to a command that came too early. `retry_after_ms` is rounded up.
     pub fn rate_limited(reference: Option<String>, retry_after: Duration) -> Self {
-        let code = ErrorCode::RateLimited;
+        Self::later(reference, ErrorCode::RateLimited, retry_after, None)
+    }
+
+    /// Creates the reply to a command that cannot be carried out before a time. `retry_after_ms` is rounded up.
+    pub fn later(
+        reference: Option<String>,
+        code: ErrorCode,
+        retry_after: Duration,
+        room: Option<RoomName>,
+    ) -> Self {
         let milliseconds = retry_after.as_nanos().div_ceil(1_000_000);
         let retry_after_ms = Some(u64::try_from(milliseconds).unwrap_or(u64::MAX));
-        Self::Error { reference, code, message: code.to_string(), retry_after_ms, room: None, detail: None }
+        Self::Error { reference, message: code.to_string(), code, retry_after_ms, room, detail: None }
     }
 
     /// Returns the `ref` of the command that this event replies to.

@@ -13,7 +13,7 @@ use crate::{UserKey, timer};
 /// A bounded queue for one kind of work. Users take turns, so that a user who waits with many jobs delays others as
 /// much as a user who waits with one.
 #[derive(Debug)]
-pub(super) struct FairQueue {
+pub(crate) struct FairQueue {
     limits: QueueLimits,
     // Nothing is awaited, and no turn is dropped, while this is held.
     state: Mutex<State>,
@@ -21,22 +21,22 @@ pub(super) struct FairQueue {
 
 /// The limits of a queue.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct QueueLimits {
+pub(crate) struct QueueLimits {
     /// Jobs in flight.
-    pub(super) running: usize,
+    pub(crate) running: usize,
     /// Jobs of one user in flight.
-    pub(super) running_per_user: usize,
+    pub(crate) running_per_user: usize,
     /// Jobs that wait.
-    pub(super) waiting: usize,
+    pub(crate) waiting: usize,
     /// Jobs of one user that wait.
-    pub(super) waiting_per_user: usize,
+    pub(crate) waiting_per_user: usize,
     /// Time for which a job waits.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// An error of a job that got no place in the queue, or no turn in time.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoTurn;
+pub(crate) struct NoTurn;
 
 #[derive(Debug, Default)]
 struct State {
@@ -58,7 +58,7 @@ struct Jobs {
 
 /// The right to run one job. Dropping it gives the turn to the next one.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     queue: Arc<FairQueue>,
     user: UserKey,
 }
@@ -72,17 +72,17 @@ struct Place<'q> {
 }
 
 impl FairQueue {
-    pub(super) fn new(limits: QueueLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: QueueLimits) -> Arc<Self> {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
     /// Returns the number of jobs that wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.state.lock().waiting
     }
 
     /// Waits for a turn of a user.
-    pub(super) async fn turn(self: &Arc<Self>, user: UserKey) -> Result<Turn, NoTurn> {
+    pub(crate) async fn turn(self: &Arc<Self>, user: UserKey) -> Result<Turn, NoTurn> {
         let (place, turn) = {
             let mut state = self.state.lock();
             let state = &mut *state;
