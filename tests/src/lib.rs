@@ -6,6 +6,7 @@
 mod adapters;
 mod client;
 mod daemon;
+mod disk;
 mod footprint;
 pub mod fuzz;
 pub mod history;
@@ -24,6 +25,7 @@ mod socket_rooms;
 pub use adapters::{ADAPTERS, Adapter, Server};
 pub use client::{Client, Incoming, eventually, exchange, handshake, request_upgrade, within};
 pub use daemon::{BINARIES, Binary, Daemon, StartFailure, check_levels, example, lifted, program};
+pub use disk::Disk;
 pub use footprint::Footprint;
 pub use host_fault::HostFault;
 pub use k6::{Summary, check_log};

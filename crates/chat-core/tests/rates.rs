@@ -168,6 +168,30 @@ async fn post_20(chat: &Chat, room: &RoomName) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_of_members_that_had_to_wait_has_each_user_whose_presence_came_before_it() {
+    let chat = replies_at_one_message_per_second(256).await;
+    let [mut greedy] = members(&chat, ["greedy"]).await;
+    for _ in 0..15 {
+        greedy.send(json!({"type": "history", "room": "lobby", "before": 21, "limit": 1}));
+    }
+    greedy.send(json!({"type": "members", "room": "lobby"}));
+    let (mut guests, mut told) = (Vec::new(), Vec::new());
+    let listed = 'listed: loop {
+        guests.push(member(&chat, &format!("u{}", guests.len())).await);
+        pass(0.5).await;
+        for event in greedy.events().await {
+            match event["type"].as_str() {
+                Some("members") => break 'listed event,
+                Some("presence") => told.push(event["user"].clone()),
+                _ => assert!(guests.len() < 40, "no list: {event}"),
+            }
+        }
+    };
+    let listed = listed["members"].as_array().expect("users");
+    assert!(told.len() > 2 && told.iter().all(|user| listed.contains(user)), "{told:?} {listed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_too_many_bytes_is_answered_at_its_rate_and_gets_live_events_at_once() {
     let chat = replies_at_one_message_per_second(256).await;
     let [mut greedy, ann] = members(&chat, ["greedy", "ann"]).await;

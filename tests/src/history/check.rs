@@ -38,6 +38,13 @@ fn order(histories: &[History]) -> Result<BTreeMap<u64, &Message>, Violation> {
             _ => {}
         }
     }
+    let mut before = 0;
+    for message in order.values() {
+        if message.at < before {
+            return Err(Violation::TimeRunsBack { seq: message.seq });
+        }
+        before = message.at;
+    }
     Ok(order)
 }
 
@@ -252,6 +259,17 @@ mod tests {
         let joined = joined(JoinFrom::After(1), 5, false);
         let other = Record::Joined { from, epoch, head: 5, first: 3, recovered: false };
         assert_eq!(found(1, &joined, &[other]), Violation::ConflictingOrder { seq: 5 });
+    }
+
+    #[test]
+    fn a_time_that_runs_back_is_found() {
+        let mut histories = valid();
+        for record in histories.iter_mut().flat_map(|history| &mut history.records) {
+            if *record == received(5) {
+                *record = with(record, |it| it.at = 1_003);
+            }
+        }
+        assert_eq!(check(&histories, RETAINED), Err(Violation::TimeRunsBack { seq: 5 }));
     }
 
     #[test]

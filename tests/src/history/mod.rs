@@ -90,6 +90,8 @@ pub struct Message {
 pub enum Violation {
     /// Two clients saw different messages at one position, or different epochs.
     ConflictingOrder { seq: u64 },
+    /// A message is older than its predecessor.
+    TimeRunsBack { seq: u64 },
     /// A message came before its predecessor.
     MissingMessage { user: String, expected: u64, came: u64 },
     /// A message came twice.

@@ -1,9 +1,7 @@
 use anyhow::{Result, ensure};
-use chat_tests::{Binary, Client, Daemon, lifted};
+use chat_tests::{Binary, Client, Daemon, Disk, lifted};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::disk::Disk;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_only_sends_until_it_has_space_again() -> Result<()> {

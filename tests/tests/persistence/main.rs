@@ -3,7 +3,6 @@
 mod changed_messages;
 mod close;
 mod crashes;
-mod disk;
 mod export_and_check;
 mod follower;
 mod full_disk;

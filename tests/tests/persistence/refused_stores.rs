@@ -3,10 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Result, ensure};
-use chat_tests::{Binary, Client, Daemon};
+use chat_tests::{Binary, Client, Daemon, Disk};
 use tempfile::TempDir;
-
-use crate::disk::Disk;
 
 /// A function that damages the store in a directory.
 type Damage = fn(&Path) -> Result<()>;

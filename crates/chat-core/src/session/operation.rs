@@ -6,13 +6,13 @@ use std::task::{Context, Poll, ready};
 use chat_proto::command::JoinFrom;
 use chat_proto::room::Joined;
 use chat_proto::session::{Action as Asked, Operation, Outcome};
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{self, BoxFuture, FutureExt};
 
 use super::driver::Driver;
 use super::host::{Host, Refused, append_to};
 use crate::connection::Connection;
 use crate::room::{Admitted, Heading, LiveRoom, Membership, OwnFlushes};
-use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread};
+use crate::{Act, ErrorCode, LogBounds, NewChange, NewMessage, RoomName, Unread, User};
 
 /// An operation in flight.
 pub(super) struct InFlight {
@@ -48,6 +48,9 @@ pub(super) enum Done {
     Bounds(Arc<LiveRoom>, JoinFrom, Entering, bool),
     /// The host allows the message.
     Allowed(Arc<LiveRoom>, NewMessage),
+    /// The room, the last user of the page before, and the largest number of users. They are listed with their turn
+    /// among the replies, so that no event of the room that the client gets earlier is newer than the list.
+    Members(Arc<LiveRoom>, Option<User>, usize),
 }
 
 /// The answers that a join has read.
@@ -76,7 +79,7 @@ impl Done {
     fn into_outcome(self) -> Outcome<Membership> {
         match self {
             Self::Outcome(outcome) => outcome,
-            Self::Bounds(..) | Self::Allowed(..) => ErrorCode::Unavailable.into(),
+            Self::Bounds(..) | Self::Allowed(..) | Self::Members(..) => ErrorCode::Unavailable.into(),
         }
     }
 }
@@ -121,6 +124,9 @@ impl<C: Connection> Driver<'_, C> {
         self.take_events();
         Poll::Ready(match done {
             Done::Bounds(room, from, admitted, is_resume) => self.enter(room, admitted, &from, is_resume),
+            Done::Members(room, after, limit) => {
+                Outcome::Members(room.state().roster().page(after.as_ref(), limit))
+            }
             done => done.into_outcome(),
         })
     }
@@ -206,8 +212,7 @@ impl<C: Connection> Driver<'_, C> {
                 _,
             ) if self.has_failed() || self.is_lost() => Work::answered(Outcome::Skipped),
             (Asked::Members { after, limit }, Some(room)) => {
-                let page = room.state().roster().page(after.as_ref(), limit);
-                Work::answered(Outcome::Members(page))
+                Work::Waiting(Kind::Other, future::ready(Ok(Done::Members(room, after, limit))).boxed())
             }
             (Asked::Join(from), joined) => {
                 let reads = Arc::clone(&self.ticket.reads);

@@ -1,5 +1,3 @@
-//! A small disk for one test. Mounting it needs root.
-
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -7,27 +5,30 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-/// A file system in memory. It is unmounted when it is dropped.
-pub(crate) struct Disk(PathBuf);
+/// A small file system in memory, for one test. Mounting it needs root. It is unmounted when it is dropped.
+#[derive(Debug)]
+pub struct Disk(PathBuf);
 
 impl Disk {
-    pub(crate) fn mount(path: PathBuf, size: &str) -> Result<Self> {
+    /// Mounts a disk of a size such as `2m`.
+    pub fn mount(path: PathBuf, size: &str) -> Result<Self> {
         fs::create_dir(&path)?;
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path))?;
         Ok(Self(path))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Returns the path of its root.
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Makes the disk read-only.
-    pub(crate) fn make_read_only(&self) -> Result<()> {
+    pub fn make_read_only(&self) -> Result<()> {
         run(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0))
     }
 
     /// Fills the disk until [`free`](Self::free) is called.
-    pub(crate) fn fill(&self) -> Result<()> {
+    pub fn fill(&self) -> Result<()> {
         let mut filler = fs::File::create(self.filler())?;
         loop {
             match filler.write(&[0; 4_096]) {
@@ -38,7 +39,8 @@ impl Disk {
         }
     }
 
-    pub(crate) fn free(&self) -> Result<()> {
+    /// Removes what [`fill`](Self::fill) has written.
+    pub fn free(&self) -> Result<()> {
         Ok(fs::remove_file(self.filler())?)
     }
 
