@@ -6,6 +6,9 @@ use actix_web::{App, web};
 use chat_core::UpgradeMode;
 use chatd::Service;
 
+#[global_allocator]
+static ALLOCATOR: chatd::Allocator = chatd::Allocator;
+
 fn main() -> ExitCode {
     chatd::run("chatd-actix", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use chat_core::UpgradeMode;
 use chatd::Service;
 
+#[global_allocator]
+static ALLOCATOR: chatd::Allocator = chatd::Allocator;
+
 fn main() -> ExitCode {
     chatd::run("chatd-tungstenite", &[UpgradeMode::Hijack], |service: Service| async {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());

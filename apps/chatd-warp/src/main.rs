@@ -6,6 +6,9 @@ use chat_core::UpgradeMode;
 use chatd::Service;
 use warp::Filter;
 
+#[global_allocator]
+static ALLOCATOR: chatd::Allocator = chatd::Allocator;
+
 fn main() -> ExitCode {
     chatd::run("chatd-warp", &[UpgradeMode::Hijack, UpgradeMode::Framework], |service: Service| async {
         let (chat, stop) = (service.endpoint.chat().clone(), service.stopped());

@@ -1,5 +1,6 @@
 //! The timers of one connection.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -37,8 +38,12 @@ const SUSPENSION_DELAY: Duration = Duration::from_millis(500);
 
 /// Waits for a future for `limit`. If the process was suspended at the end of that time, it waits for `limit` again.
 pub(crate) async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let started = Instant::now();
     let mut what = pin!(what);
+    // An answer that is there at once needs no timer.
+    if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(what.as_mut().poll(cx))).await {
+        return Ok(answer);
+    }
+    let started = Instant::now();
     let waited = time::timeout(limit, &mut what).await;
     if waited.is_err() && started.elapsed().saturating_sub(limit) > SUSPENSION_DELAY {
         return time::timeout(limit, what).await;

@@ -111,6 +111,9 @@ impl Decoder {
 
     /// Takes the next header off the bytes, if it is complete. Returns it with the length of the payload.
     fn next_header(&mut self) -> Result<Option<(FrameHeader, usize)>, ProtocolViolation> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
         let mut cursor = Cursor::new(&self.bytes);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ProtocolViolation::Protocol)?;
         let Some((header, length)) = parsed else { return Ok(None) };

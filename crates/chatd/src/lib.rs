@@ -65,6 +65,9 @@ use signals::{Request, Signals};
 use storage::{OpenError, Storage};
 use users::CurrentUsers;
 
+/// The memory allocator of the binaries. The one of glibc needs more CPU time for small messages.
+pub use mimalloc::MiMalloc as Allocator;
+
 pub use load::print_config;
 
 /// Time for tasks that are still running at the end.

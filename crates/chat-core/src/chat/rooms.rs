@@ -218,7 +218,7 @@ impl Chat {
             return Err(SearchError::BadQuery);
         }
         let room = self.open(room).await?;
-        room::search(room.log(), search, self.rooms()).await
+        within(self.rooms(), room.log().search(search)).await
     }
 
     /// Subscribes to a room from now on. No user sees the subscription. The room is opened, and stays open.

@@ -68,6 +68,6 @@ impl Chat {
     /// If it is awaited outside a tokio runtime.
     pub async fn thread(&self, room: &RoomName, root: u64, range: Range) -> Result<Page, ThreadError> {
         let room = self.open(room).await?;
-        room::thread(room.log(), root, range, self.rooms()).await
+        room::within(self.rooms(), room.log().thread(root, range)).await
     }
 }

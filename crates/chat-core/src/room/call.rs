@@ -11,7 +11,7 @@ use crate::stats::count;
 use crate::timer;
 use crate::{
     Act, AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
-    NewMessage, Page, Range, Room, Search, SearchError, SearchPage, ThreadError, Unavailable,
+    NewMessage, SearchError, ThreadError, Unavailable,
 };
 
 /// Appends a message with a body that was checked.
@@ -20,19 +20,8 @@ pub(crate) async fn append(
     message: NewMessage,
     rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
-    let appended = async {
-        match room.log().append(message).await {
-            Err(AppendError::Unavailable(unavailable)) => {
-                if unavailable.is_over_quota() {
-                    count(&rooms.counters.over_quota);
-                }
-                Err(unavailable)
-            }
-            answer => Ok(answer),
-        }
-    };
     let started = Instant::now();
-    let receipt = within(rooms, appended).await??;
+    let receipt = within(rooms, room.log().append(message)).await?;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     room.note_committed(&receipt.epoch, receipt.seq);
@@ -94,18 +83,7 @@ async fn stored_within(
     answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
     rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
-    let changed = async {
-        match answer.await {
-            Err(ChangeError::Unavailable(unavailable)) => {
-                if unavailable.is_over_quota() {
-                    count(&rooms.counters.over_quota);
-                }
-                Err(unavailable)
-            }
-            answer => Ok(answer),
-        }
-    };
-    let receipt = within_time(limit, rooms, changed).await??;
+    let receipt = within_time(limit, rooms, answer).await?;
     if let Some(seq) = receipt.seq {
         room.note_committed(&receipt.epoch, seq);
         if !receipt.duplicate {
@@ -113,51 +91,6 @@ async fn stored_within(
         }
     }
     Ok(receipt)
-}
-
-/// Reads part of a thread.
-pub(crate) async fn thread(
-    room: &dyn Room,
-    root: u64,
-    range: Range,
-    rooms: &Rooms,
-) -> Result<Page, ThreadError> {
-    let page = async {
-        match room.thread(root, range).await {
-            Err(ThreadError::Unavailable(unavailable)) => Err(unavailable),
-            answer => Ok(answer),
-        }
-    };
-    within(rooms, page).await?
-}
-
-/// Searches a log.
-pub(crate) async fn search(
-    room: &dyn Room,
-    search: Search,
-    rooms: &Rooms,
-) -> Result<SearchPage, SearchError> {
-    let found = async {
-        match room.search(search).await {
-            Err(SearchError::Unavailable(unavailable)) => Err(unavailable),
-            answer => Ok(answer),
-        }
-    };
-    within(rooms, found).await?
-}
-
-/// Waits for the answer of a store about markers.
-pub(crate) async fn marker<T>(
-    rooms: &Rooms,
-    answer: impl Future<Output = Result<T, MarkerError>>,
-) -> Result<T, MarkerError> {
-    let answered = async {
-        match answer.await {
-            Err(MarkerError::Unavailable(unavailable)) => Err(unavailable),
-            answer => Ok(answer),
-        }
-    };
-    within(rooms, answered).await?
 }
 
 /// Waits for an answer of the host, and logs a failure.
@@ -178,29 +111,62 @@ pub(crate) async fn ask<T>(
 
 /// Waits for the answer of a store for [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout), and logs a
 /// failure.
-pub(crate) async fn within<T>(
+pub(crate) async fn within<T, E: CallError>(
     rooms: &Rooms,
-    answer: impl Future<Output = Result<T, Unavailable>>,
-) -> Result<T, Unavailable> {
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     within_time(rooms.limits.rooms.call_timeout, rooms, answer).await
 }
 
-async fn within_time<T>(
+async fn within_time<T, E: CallError>(
     limit: Duration,
     rooms: &Rooms,
-    answer: impl Future<Output = Result<T, Unavailable>>,
-) -> Result<T, Unavailable> {
-    let unavailable = match timer::timeout(limit, answer).await {
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let error = match timer::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(unavailable)) => {
-            count(&rooms.counters.store_failures);
-            unavailable
+        Ok(Err(error)) => {
+            if error.unavailable().is_some() {
+                count(&rooms.counters.store_failures);
+            }
+            error
         }
         Err(_) => {
             count(&rooms.counters.store_timeouts);
-            Unavailable::new(format!("no answer within {limit:?}"))
+            Unavailable::new(format!("no answer within {limit:?}")).into()
         }
     };
-    rooms.warnings.unavailable(unavailable.cause());
-    Err(unavailable)
+    if let Some(unavailable) = error.unavailable() {
+        if unavailable.is_over_quota() {
+            count(&rooms.counters.over_quota);
+        }
+        rooms.warnings.unavailable(unavailable.cause());
+    }
+    Err(error)
 }
+
+/// An error of a store, which may say that the store cannot answer now.
+pub(crate) trait CallError: From<Unavailable> {
+    fn unavailable(&self) -> Option<&Unavailable>;
+}
+
+impl CallError for Unavailable {
+    fn unavailable(&self) -> Option<&Unavailable> {
+        Some(self)
+    }
+}
+
+macro_rules! call_errors {
+    ($($error:ident),*) => {$(
+        impl CallError for $error {
+            fn unavailable(&self) -> Option<&Unavailable> {
+                match self {
+                    Self::Unavailable(unavailable) => Some(unavailable),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+call_errors!(AppendError, ChangeError, MarkerError, SearchError, ThreadError);

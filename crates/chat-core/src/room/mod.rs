@@ -31,7 +31,7 @@ pub(crate) use admitted::{Admitted, Heading};
 pub(crate) use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;
-pub(crate) use call::{append, ask, change, govern, marker, search, thread, within};
+pub(crate) use call::{append, ask, change, govern, within};
 pub(crate) use inbox::Inbox;
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;

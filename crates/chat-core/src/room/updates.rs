@@ -51,8 +51,9 @@ impl Updates {
         }
     }
 
-    /// Takes all updates.
-    pub(crate) fn take(&self) -> BTreeMap<RoomName, Update> {
-        std::mem::take(&mut self.0.lock())
+    /// Takes all updates, if there are any.
+    pub(crate) fn take(&self) -> Option<BTreeMap<RoomName, Update>> {
+        let mut updates = self.0.lock();
+        (!updates.is_empty()).then(|| std::mem::take(&mut *updates))
     }
 }

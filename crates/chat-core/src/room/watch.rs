@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::fair_queue::NoTurn;
-use crate::room::{Inbox, LiveRoom, NotOpened, Rooms, ask, marker, unix_millis, within};
+use crate::room::{Inbox, LiveRoom, NotOpened, Rooms, ask, unix_millis, within};
 use crate::sync::{Mutex, spawn};
 use crate::{
     Action, Authorize, CommitSink, ErrorCode, Marked, MarkerError, Right, Role, Room, RoomName, RoomRules,
@@ -250,7 +250,7 @@ impl Rooms {
         up_to: u64,
     ) -> Result<Unread, MarkerError> {
         let log = self.one_log(room, user).await?;
-        marker(self, log.log().unread(user, up_to)).await
+        within(self, log.log().unread(user, up_to)).await
     }
 
     /// Moves the marker of a user in a room.
@@ -261,7 +261,7 @@ impl Rooms {
         seq: u64,
     ) -> Result<Marked, MarkerError> {
         let log = self.one_log(room, user).await?;
-        marker(self, log.log().mark(user, seq)).await
+        within(self, log.log().mark(user, seq)).await
     }
 
     /// Returns the rules of a room, or `None` if they and the standing of the user do not allow the user to be in it.
@@ -309,8 +309,8 @@ impl Rooms {
         }
         let turn = self.openings.turn(user.clone()).await;
         let _turn = turn.map_err(|NoTurn| Unavailable::from(NotOpened::Busy))?;
-        let opened = async { Ok(self.store.open(room, &self.limits, CommitSink::new(|_| {})).await?) };
-        Ok(OneLog::Opened(marker(self, opened).await?))
+        let opened = self.store.open(room, &self.limits, CommitSink::new(|_| {}));
+        Ok(OneLog::Opened(within(self, opened).await?))
     }
 }
 

@@ -8,7 +8,7 @@ use super::host::{Host, Refused};
 use super::operation::Done;
 use super::peers::Peers;
 use super::reads::ReadQueues;
-use crate::room::{LiveRoom, govern, marker, within};
+use crate::room::{LiveRoom, govern, within};
 use crate::{Act, Action, ChangeError, ErrorCode, MarkerError, NewAct, RoomName, User, UserKey};
 
 impl Host {
@@ -106,7 +106,7 @@ impl Host {
 
     async fn set_follow(&self, room: &RoomName, user: &UserKey, on: bool) -> Result<(), Refused> {
         let max = self.rooms.limits.rooms.max_followed_per_user;
-        match marker(&self.rooms, self.rooms.store.follow(user, room, on, max)).await {
+        match within(&self.rooms, self.rooms.store.follow(user, room, on, max)).await {
             // Such a store has direct rooms, which users find by their names.
             Ok(()) | Err(MarkerError::Unsupported) => Ok(()),
             Err(error) => Err(ErrorCode::from(error).into()),

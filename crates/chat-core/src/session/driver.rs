@@ -54,6 +54,12 @@ pub(super) struct Driver<'c, C> {
     /// The bytes read and sent since the last time that they were counted.
     pub(super) uncounted: (u64, u64),
     pub(super) started: Instant,
+    /// The time since the start, at the beginning of the poll.
+    now: Duration,
+    /// The time for which the alarm was set in this poll.
+    alarm_set: Option<Instant>,
+    /// False once the connection has no more input in this poll. It wakes the session when it has some.
+    pub(super) has_input: bool,
     stall: Stall,
     alarm: Alarm,
 }
@@ -118,6 +124,9 @@ impl<'c, C: Connection> Driver<'c, C> {
             sent: 0,
             uncounted: (0, 0),
             started,
+            now: Duration::ZERO,
+            alarm_set: None,
+            has_input: true,
             stall: Stall::default(),
         }
     }
@@ -136,20 +145,31 @@ impl<'c, C: Connection> Driver<'c, C> {
 
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.ticket.permit.inbox().waker.register(cx.waker());
+        (self.has_input, self.alarm_set, self.now) = (true, None, self.started.elapsed());
+        self.note_owed_bytes();
         self.poll_phase();
+        // Output first: nothing goes out ahead of the welcome, not even a pong.
+        let mut moved = self.poll_output(cx);
         for round in 0..BURST {
-            self.note_owed_bytes();
-            // Output first: nothing goes out ahead of the welcome, not even a pong.
-            let mut moved = self.poll_output(cx)
-                | self.take_updates()
+            if round > 0 {
+                self.note_owed_bytes();
+            }
+            let was_idle = self.in_flight.is_empty();
+            moved |= self.take_updates()
                 | self.poll_operation(cx)
                 | self.poll_hello(cx)
                 | self.poll_input(cx)
+                // A command that was just read.
+                | (was_idle && self.poll_operation(cx))
                 | self.poll_catch_up(cx)
                 | self.poll_rights(cx);
             // Once, so that a busy session has its timers too, and before the session waits.
             if round == 0 || !moved {
                 moved |= self.poll_timer(cx);
+            }
+            // What is ready together leaves together. The first reply leaves at once, which shows a peer that is gone.
+            if !moved || round == 0 || round == BURST - 1 {
+                moved |= self.poll_output(cx);
             }
             if let State::Ended(end) = &mut self.state {
                 return Poll::Ready(std::mem::replace(end, End::PeerGone));
@@ -157,6 +177,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             if !moved {
                 return if self.is_finished() { Poll::Ready(End::PeerGone) } else { Poll::Pending };
             }
+            moved = false;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -178,8 +199,10 @@ impl<'c, C: Connection> Driver<'c, C> {
         self.ticket.limits()
     }
 
+    /// Returns the time since the start of the session, as it was when this poll began. A poll is short, and reads the
+    /// clock once.
     pub(super) fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.now
     }
 
     /// Ends the session, unless it has ended.
@@ -278,9 +301,14 @@ impl<'c, C: Connection> Driver<'c, C> {
         let credentials = self.session.credentials_deadline().map(|due| self.started + due);
         let first = [stall, deferred, failed, resumes, requested, credentials];
         let first = first.into_iter().flatten().fold(liveness, Instant::min);
+        if self.alarm_set.is_some_and(|set| set <= first) {
+            return false;
+        }
         let Poll::Ready(now) = self.alarm.poll(cx, first) else {
+            self.alarm_set = Some(first);
             return false;
         };
+        self.now = now.saturating_duration_since(self.started);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut effects = Vec::new();
         if is_due(stall) {

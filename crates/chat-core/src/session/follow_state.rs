@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::reads::ReadQueues;
 use super::registry::Sessions;
-use crate::room::{Backoff, READ_PAUSE, Rooms, marker};
+use crate::room::{Backoff, READ_PAUSE, Rooms, within};
 use crate::sync::spawn;
 use crate::{MarkerError, RoomName, UserKey};
 
@@ -103,7 +103,7 @@ impl Teller {
     async fn tell(&self, changes: &BTreeSet<(RoomName, bool)>) -> bool {
         // In turn with the commands of the user, which tell the connections too.
         let Ok(_turn) = self.reads.count(self.user.clone()).await else { return false };
-        let followed = match marker(&self.rooms, self.rooms.store.followed(&self.user)).await {
+        let followed = match within(&self.rooms, self.rooms.store.followed(&self.user)).await {
             Ok(followed) => followed,
             // In such a store, nobody follows a room.
             Err(MarkerError::Unsupported) => return true,

@@ -83,8 +83,7 @@ impl<C: Connection> Driver<'_, C> {
         if !self.is_quiet() || self.has_list() {
             return false;
         }
-        let updates = self.ticket.permit.inbox().updates.take();
-        let has_updates = !updates.is_empty();
+        let Some(updates) = self.ticket.permit.inbox().updates.take() else { return false };
         for (room, update) in updates {
             match update.followed {
                 Some(true) => {
@@ -111,7 +110,7 @@ impl<C: Connection> Driver<'_, C> {
                 }
             }
         }
-        has_updates
+        true
     }
 
     /// Returns true if an outcome can change the rooms whose activity the connection gets.

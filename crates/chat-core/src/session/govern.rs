@@ -126,12 +126,14 @@ impl<C: Connection> Driver<'_, C> {
         if self.ticket.permit.inbox().take_rights_changed() {
             self.begin_checks();
         }
-        if !self.rights.0.is_empty() && self.ticket.authorize.is_some() {
+        if self.rights.0.is_empty() {
+            return false;
+        }
+        if self.ticket.authorize.is_some() {
             OwnFlushes::write_started();
         }
         let mut decided = Vec::new();
-        let span = &self.ticket.span;
-        self.rights.0.retain_mut(|(name, check)| match span.in_scope(|| check.poll_unpin(cx)) {
+        self.rights.0.retain_mut(|(name, check)| match check.poll_unpin(cx) {
             Poll::Ready(admitted) => {
                 decided.push((name.clone(), admitted));
                 false

@@ -138,7 +138,7 @@ impl<C: Connection> Driver<'_, C> {
         }
         OwnFlushes::write_started();
         let Some(hello) = &mut self.hello else { return false };
-        let Poll::Ready(answer) = self.ticket.span.in_scope(|| hello.poll_unpin(cx)) else {
+        let Poll::Ready(answer) = hello.poll_unpin(cx) else {
             return false;
         };
         self.hello = None;

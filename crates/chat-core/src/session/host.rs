@@ -14,9 +14,7 @@ use super::peers::Peers;
 use super::reads::ReadQueues;
 use super::ticket::Ticket;
 use crate::fair_queue::Turn;
-use crate::room::{
-    Admitted, LiveRoom, NotOpened, Rooms, append, ask, change, marker, search, thread, within,
-};
+use crate::room::{Admitted, LiveRoom, NotOpened, Rooms, append, ask, change, within};
 use crate::{
     Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, Links, LogBounds, MarkerError,
     Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomRules, RoomSummary, Search, SearchError,
@@ -108,7 +106,7 @@ impl Host {
         let (admitted, heading) = admitted.map_err(ErrorCode::from)?;
         // A member gets the later entries. A log that cannot count now must not keep the user out.
         let unread = match reads.count(self.user.key()).await {
-            Ok(_turn) => marker(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok(),
+            Ok(_turn) => within(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok(),
             Err(_) => None,
         };
         Ok(Done::Bounds(room, from, Entering { bounds, admitted, heading, unread }, is_resume))
@@ -203,7 +201,7 @@ impl Host {
         range: Range,
     ) -> Result<Done, Refused> {
         let _turn = self.turn(&reads).await?;
-        Ok(Done::Outcome(Outcome::History(thread(room.log(), root, range, &self.rooms).await?)))
+        Ok(Done::Outcome(Outcome::History(within(&self.rooms, room.log().thread(root, range)).await?)))
     }
 
     pub(super) async fn history(
@@ -228,7 +226,7 @@ impl Host {
             rooms.counters.refuse(|limited| &mut limited.searches);
             Refused::TooEarly(wait)
         })?;
-        Ok(Done::Outcome(Outcome::Found(search(room.log(), query, rooms).await?)))
+        Ok(Done::Outcome(Outcome::Found(within(rooms, room.log().search(query)).await?)))
     }
 
     /// Moves the marker of the user. A connection that is not in the room needs the right to join it.
@@ -266,7 +264,7 @@ impl Host {
         }
         let (user, max) = (self.user.key(), self.rooms.limits.rooms.max_followed_per_user);
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
-        marker(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
+        within(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
         peers.announce_follow(&user, &name, on);
         if !on {
             self.rooms.announce_unfollowed(&name, &user);
@@ -277,7 +275,7 @@ impl Host {
     /// Lists the rooms that the user follows or is in. A room that the user may no longer join is left out.
     pub(super) async fn list(self, reads: Arc<ReadQueues>, asked: Listing) -> Result<Done, Refused> {
         let user = self.user.key();
-        let mut followed = marker(&self.rooms, self.rooms.store.followed(&user)).await?;
+        let mut followed = within(&self.rooms, self.rooms.store.followed(&user)).await?;
         followed.retain(|name| asked.after.as_ref().is_none_or(|after| name > after));
         let names: BTreeSet<_> = followed.iter().chain(&asked.joined).collect();
         let (mut listed, mut more, mut failure) = (Vec::new(), false, None);
@@ -302,7 +300,7 @@ impl Host {
         }
         // In turn with the other connections of the user, which may have ended to follow a room since then.
         let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
-        let mut followed = marker(&self.rooms, self.rooms.store.followed(&user)).await?;
+        let mut followed = within(&self.rooms, self.rooms.store.followed(&user)).await?;
         listed.retain(|(name, _)| asked.joined.contains(name) || followed.contains(name));
         followed.retain(|name| listed.iter().any(|(listed, _)| listed == name));
         if listed.is_empty() && more {

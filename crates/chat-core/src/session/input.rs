@@ -60,10 +60,11 @@ impl<C: Connection> Driver<'_, C> {
         }
         let mut moved = false;
         for _ in 0..BURST {
-            if !self.reads() {
+            if !self.has_input || !self.reads() {
                 break;
             }
             let Poll::Ready(incoming) = self.connection.poll_receive(cx) else {
+                self.has_input = false;
                 break;
             };
             moved = true;

@@ -139,9 +139,7 @@ impl<C: Connection> Driver<'_, C> {
                 Work::Answered(outcome) => {
                     return Poll::Ready(Done::Outcome(std::mem::replace(outcome, Outcome::Skipped)));
                 }
-                Work::Waiting(_, operation) => {
-                    ready!(self.ticket.span.in_scope(|| operation.poll_unpin(cx))).unwrap_or_else(Done::from)
-                }
+                Work::Waiting(_, operation) => ready!(operation.poll_unpin(cx)).unwrap_or_else(Done::from),
             };
             match done {
                 Done::Allowed(room, message) => {
@@ -176,10 +174,9 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Polls the read in flight, and keeps its answer.
     fn poll_read(&mut self, cx: &mut Context<'_>) {
-        let span = &self.ticket.span;
         if let Some(InFlight { work, .. }) = self.in_flight.first_mut()
             && let Work::Waiting(Kind::Read, operation) = work
-            && let Poll::Ready(done) = span.in_scope(|| operation.poll_unpin(cx))
+            && let Poll::Ready(done) = operation.poll_unpin(cx)
         {
             *work = Work::answered(done.unwrap_or_else(Done::from).into_outcome());
         }
@@ -225,7 +222,7 @@ impl<C: Connection> Driver<'_, C> {
             (Asked::Send { key, body, links }, Some(room)) => {
                 let mut message = NewMessage::new(host.user().clone(), body).with_key(key);
                 message.links = links;
-                self.ticket.span.in_scope(|| host.send(name, room, message))
+                host.send(name, room, message)
             }
             (Asked::Change { seq, change, rev, key, mentions }, Some(room)) => {
                 let change = NewChange::new(host.user().clone(), seq, change).with_rev(rev).with_key(key);

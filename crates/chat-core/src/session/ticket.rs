@@ -227,8 +227,10 @@ impl Ticket {
         // An idle session should be small. The future has one place for the connection, and none for its end.
         let ticket = Box::new(self);
         async move {
+            // The code of the host and the stores log in the span of the connection.
+            let span = ticket.span.clone();
             let mut driver = Driver::new(ticket, &mut connection);
-            let end = End::of(|cx| driver.poll(cx)).await;
+            let end = End::of(|cx| span.in_scope(|| driver.poll(cx))).await;
             let started = driver.started;
             let (ticket, unsent, received, sent) = driver.leave();
             Box::pin(ticket.close(&mut connection, end, unsent, (started, received, sent))).await;

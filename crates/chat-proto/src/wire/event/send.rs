@@ -36,12 +36,12 @@ impl Message<'_> {
         let key_len = key.map_or(0, |key| r#","key":"""#.len() + key.len());
         let texts = [FIELDS, room.as_str(), user.id(), user.name(), body, &folded, &links];
         let mut frame = Frame::new(&texts, &[*seq, *at], key_len);
-        frame.raw(r#"{"type":"message","room":"#).json(room);
+        frame.raw(r#"{"type":"message","room":"#).text(room.as_str());
         frame.raw(r#","seq":"#).json(seq);
-        frame.raw(r#","user":{"id":"#).json(user.id()).raw(r#","name":"#).json(user.name());
+        frame.raw(r#","user":{"id":"#).text(user.id()).raw(r#","name":"#).text(user.name());
         frame.raw(r#"},"at":"#).json(at);
         if let Some(key) = key {
-            frame.raw(r#","key":"#).json(key);
+            frame.raw(r#","key":"#).text(key);
         }
         if !folded.is_empty() {
             frame.raw(",").raw(&folded);
@@ -104,9 +104,9 @@ impl Changed<'_> {
         let (what, state) = state.unwrap_or((replaced, String::new()));
         let mut frame =
             Frame::new(&[FIELDS, self.room.as_str(), by.id(), by.name(), &state], &[*seq, *at, *target], 0);
-        frame.raw(r#"{"type":"changed","room":"#).json(self.room).raw(r#","seq":"#).json(seq);
-        frame.raw(r#","at":"#).json(at).raw(r#","by":{"id":"#).json(by.id());
-        frame.raw(r#","name":"#).json(by.name()).raw(r#"},"target":"#).json(target);
+        frame.raw(r#"{"type":"changed","room":"#).text(self.room.as_str()).raw(r#","seq":"#).json(seq);
+        frame.raw(r#","at":"#).json(at).raw(r#","by":{"id":"#).text(by.id());
+        frame.raw(r#","name":"#).text(by.name()).raw(r#"},"target":"#).json(target);
         frame.raw(r#","what":"#).raw(what).raw(&state).raw("}");
         frame.finish()
     }
@@ -143,12 +143,28 @@ impl Sent<'_> {
         let mut frame = Frame::new(&[FIELDS, room.as_str(), duplicate], &[*seq, *at], reference_len);
         frame.raw(r#"{"type":"sent""#);
         if let Some(reference) = reference {
-            frame.raw(r#","ref":"#).json(reference);
+            frame.raw(r#","ref":"#).text(reference);
         }
-        frame.raw(r#","room":"#).json(room).raw(r#","seq":"#).json(seq).raw(r#","at":"#).json(at);
+        frame.raw(r#","room":"#).text(room.as_str()).raw(r#","seq":"#).json(seq).raw(r#","at":"#).json(at);
         frame.raw(duplicate).raw("}");
         frame.finish()
     }
+}
+
+/// Returns true if a JSON string of these bytes has a character to escape. It looks at eight bytes at once, as
+/// described in "Bit Twiddling Hacks" by Sean Eron Anderson.
+fn has_escapes(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let escapes = |word: u64| {
+        let [quotes, backslashes] = [b'"', b'\\'].map(|byte| word ^ (ONES * u64::from(byte)));
+        let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
+        (below(word, b' ') | below(quotes, 1) | below(backslashes, 1)) & HIGHS
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b'a'; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).any(|word| escapes(u64::from_ne_bytes(*word)) != 0)
 }
 
 /// A frame in a buffer that is long enough, unless a text has characters to escape.
@@ -167,6 +183,11 @@ impl Frame {
         self
     }
 
+    /// Adds a JSON string. Most have no character to escape, and are copied.
+    fn text(&mut self, text: &str) -> &mut Self {
+        if has_escapes(text.as_bytes()) { self.json(text) } else { self.raw("\"").raw(text).raw("\"") }
+    }
+
     fn json(&mut self, value: &(impl Serialize + ?Sized)) -> &mut Self {
         serde_json::to_writer(&mut self.0, value).expect("a text or a number is always JSON");
         self
@@ -175,5 +196,26 @@ impl Frame {
     /// Returns the frame without the spare space of its buffer, because a room keeps it.
     fn finish(self) -> Bytes {
         self.0.into_boxed_slice().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_the_same_json_string_with_and_without_escapes() {
+        for byte in 0..=127_u8 {
+            for place in 0..17 {
+                let mut bytes = *"Grüße, 17 bytes".as_bytes().first_chunk::<16>().unwrap_or(&[b'x'; 16]);
+                if let Some(changed) = bytes.get_mut(place) {
+                    *changed = byte;
+                }
+                let text = String::from_utf8_lossy(&bytes);
+                let mut frame = Frame::new(&[], &[], 0);
+                frame.text(&text);
+                assert_eq!(frame.0, serde_json::to_vec(&text).unwrap(), "{text:?}");
+            }
+        }
     }
 }

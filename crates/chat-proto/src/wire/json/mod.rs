@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use self::strict::{Key, Keys, Walk};
 use self::value::Value;
@@ -17,7 +18,7 @@ use super::MAX_INTEGER;
 use crate::ErrorCode;
 
 /// The fields that commands have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::wire) enum Field {
     Active,
     After,
@@ -53,8 +54,6 @@ pub(in crate::wire) enum Field {
 }
 
 impl Field {
-    const COUNT: usize = Self::With as usize + 1;
-
     fn of(key: &str) -> Option<Self> {
         Some(match key {
             "active" => Self::Active,
@@ -98,9 +97,12 @@ impl Field {
     }
 }
 
-/// The fields of one JSON object that commands know, read in one pass.
+/// The number of fields that need no allocation. More are possible, and unusual.
+const FEW_FIELDS: usize = 6;
+
+/// The fields of one JSON object that commands know, read in one pass. Each field occurs once.
 #[derive(Debug, Default)]
-pub(in crate::wire) struct Fields<'a>([Option<Value<'a>>; Field::COUNT]);
+pub(in crate::wire) struct Fields<'a>(SmallVec<[(Field, Value<'a>); FEW_FIELDS]>);
 
 impl<'a> Fields<'a> {
     /// Reads a whole frame.
@@ -229,7 +231,7 @@ impl<'a> Fields<'a> {
     }
 
     fn get(&self, field: Field) -> Option<&Value<'a>> {
-        self.0[field as usize].as_ref()
+        self.0.iter().find(|(known, _)| *known == field).map(|(_, value)| value)
     }
 }
 
@@ -249,18 +251,24 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let (mut fields, mut keys) = (Fields::default(), Keys::default());
+        let (mut fields, mut unknown) = (Fields::default(), Keys::default());
         while let Some(key) = map.next_key::<Key<'de>>()? {
-            match Field::of(&key.0) {
-                Some(field) if field.may_be_nested() => {
-                    let raw: &RawValue = map.next_value()?;
-                    strict::check(raw).map_err(de::Error::custom)?;
-                    fields.0[field as usize] = Some(Value::Raw(raw));
-                }
-                Some(field) => fields.0[field as usize] = Some(map.next_value()?),
-                None => map.next_value_seed(Walk::WHOLE)?,
+            let Some(field) = Field::of(&key.0) else {
+                map.next_value_seed(Walk::WHOLE)?;
+                unknown.insert(key)?;
+                continue;
+            };
+            let value = if field.may_be_nested() {
+                let raw: &RawValue = map.next_value()?;
+                strict::check(raw).map_err(de::Error::custom)?;
+                Value::Raw(raw)
+            } else {
+                map.next_value()?
+            };
+            if fields.has(field) {
+                return Err(strict::key_twice());
             }
-            keys.insert(key)?;
+            fields.0.push((field, value));
         }
         Ok(fields)
     }
@@ -290,7 +298,9 @@ impl<'de> Visitor<'de> for LenientVisitor {
             match Field::of(&key.0) {
                 Some(field @ (Field::Ref | Field::Room)) => {
                     let raw: &RawValue = map.next_value()?;
-                    fields.0[field as usize] = Some(serde_json::from_str(raw.get()).unwrap_or(Value::Other));
+                    let value = serde_json::from_str(raw.get()).unwrap_or(Value::Other);
+                    fields.0.retain(|(known, _)| *known != field);
+                    fields.0.push((field, value));
                 }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use crate::ErrorCode;
 
@@ -116,24 +117,26 @@ pub(super) struct Key<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 /// The keys of one object. The first ones need no allocation.
 #[derive(Default)]
 pub(super) struct Keys<'a> {
-    few: [Cow<'a, str>; FEW_KEYS],
-    len: usize,
+    few: SmallVec<[Cow<'a, str>; FEW_KEYS]>,
     more: BTreeSet<Cow<'a, str>>,
 }
 
 impl<'a> Keys<'a> {
     /// Adds a key. It is an error if the object has the key already.
     pub(super) fn insert<E: de::Error>(&mut self, Key(key): Key<'a>) -> Result<(), E> {
-        let (few, free) = self.few.split_at_mut(self.len);
-        let is_new = if few.contains(&key) {
+        let is_new = if self.few.contains(&key) {
             false
-        } else if let Some(place) = free.first_mut() {
-            *place = key;
-            self.len += 1;
+        } else if self.few.len() < FEW_KEYS {
+            self.few.push(key);
             true
         } else {
             self.more.insert(key)
         };
-        if is_new { Ok(()) } else { Err(E::custom("an object has a key twice")) }
+        if is_new { Ok(()) } else { Err(key_twice()) }
     }
+}
+
+/// Returns the error of an object that has a key twice.
+pub(super) fn key_twice<E: de::Error>() -> E {
+    E::custom("an object has a key twice")
 }
