@@ -14,4 +14,5 @@ mod notices;
 mod opening;
 mod sizes;
 mod support;
+mod threads;
 mod trimming;
