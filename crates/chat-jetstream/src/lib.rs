@@ -50,6 +50,7 @@
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
 //!   earlier form of the message.
 //! - An older copy of the stream that is restored has the texts that were deleted later.
+//! - A page of a thread is `unavailable` if it needs a block that the leader has damaged too.
 //! - A page needs up to three requests for each record in it that was replaced. Many deletions make it slow.
 //! - Sends to a room wait while its old records are removed, which is once for 256 entries.
 //! - A server claims its name once, when it starts. After a lost connection it does not claim it again, so another
@@ -63,7 +64,7 @@
 //!
 //! # Limits of this version
 //!
-//! The store keeps messages and their changes: no purges, threads, rules of rooms, markers and followed rooms. A search
+//! The store keeps messages, their changes and threads: no purges, rules of rooms, markers and followed rooms. A search
 //! looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because each
 //! change stores all of them again, and a room has at most 200 pinned messages. A page of messages reads all entries
 //! between them, also if there are many changes.
@@ -91,6 +92,16 @@
 //! not behind the end that the server knows. A room without changes needs no such request.
 //!
 //! All reactions to one message in one record are one entry. A state that was replaced is removed.
+//!
+//! # Threads
+//!
+//! A message in a thread is stored in one atomic batch with the new state of the root, which has the number of these
+//! messages and the newest one. A record with many messages of a thread has one such state. The state also names the
+//! newest messages of the thread, 31 at most. Each 32 of them become a **block**, a message of the stream that is never
+//! changed, with the subject `<stream>.<life>.t.<hash of the name>.<seq of the root>.<number>`. The numbers have no
+//! holes, so a page is found in few requests by the positions with which the blocks begin. Each message is named with
+//! the place after which its record comes, so a page reads no other record of the room. The blocks are removed with the
+//! root.
 //!
 //! # Appends
 //!

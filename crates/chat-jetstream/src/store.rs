@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{
     AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, NewChange,
-    NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, Unavailable,
+    NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, ThreadError,
+    Unavailable,
 };
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -211,6 +212,11 @@ impl Room for Opening {
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {
         let _call = self.store.call().await?;
         self.room.page(range).await
+    }
+
+    async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
+        let _call = self.store.call().await?;
+        self.room.thread(root, range).await
     }
 
     async fn bounds(&self) -> Result<LogBounds, Unavailable> {

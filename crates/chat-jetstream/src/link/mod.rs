@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::life::random_number;
 use crate::stats::count;
 
-pub(crate) use batch::From;
+pub(crate) use batch::{From, Stored};
 pub(crate) use stream::{StreamConfig, StreamInfo};
 
 /// The time for a request that can be repeated.
@@ -153,29 +153,29 @@ impl Link {
     }
 
     /// Stores a record at the end of a room whose last record is at the place `last`. Returns the place of the record.
-    /// The states are stored together with it, or not at all; a subject is in them once.
+    /// The other parts are stored together with it and before it, or not at all; a subject is in them once.
     pub(crate) async fn append(
         &self,
         subject: &str,
         last: u64,
         record: Bytes,
-        states: &[(String, Bytes)],
+        parts: &[(String, Bytes)],
     ) -> Result<u64, AppendRefused> {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Stream", self.stream.as_str());
         headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
-        if !states.is_empty() {
+        if !parts.is_empty() {
             let batch = format!("{:016x}", random_number());
-            for (number, (subject, state)) in (1..).zip(states) {
+            for (number, (subject, part)) in (1..).zip(parts) {
                 let headers = batch_headers(&batch, number);
-                let sent = self.client.publish_with_headers(subject.clone(), headers, state.clone()).await;
+                let sent = self.client.publish_with_headers(subject.clone(), headers, part.clone()).await;
                 sent.map_err(|error| match error.kind() {
                     PublishErrorKind::MaxPayloadExceeded => AppendRefused::Rejected(LinkError::TooLarge),
                     _ => AppendRefused::Unknown,
                 })?;
             }
             headers.insert("Nats-Batch-Id", &*batch);
-            headers.insert("Nats-Batch-Sequence", (states.len() + 1).to_string().as_str());
+            headers.insert("Nats-Batch-Sequence", (parts.len() + 1).to_string().as_str());
             headers.insert("Nats-Batch-Commit", "1");
         }
         let request = Request::new().headers(headers).payload(record).timeout(Some(APPEND_TIMEOUT));

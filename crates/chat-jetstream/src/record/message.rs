@@ -1,12 +1,12 @@
 use bytes::{Bytes, BytesMut};
 use chat_core::{
-    Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Event, Limits, MessageChanges, NewChange,
-    NewMessage, ReactionSets, RoomName, StoredMessage, Target, UserKey, Verdict,
+    Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Event, Limits, Linked, MessageChanges,
+    NewChange, NewMessage, ReactionSets, RoomName, StoredMessage, Target, UserKey, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Content, Entry, with_sum, without_sum};
+use super::{Block, Content, Entry, Thread, with_sum, without_sum};
 
 /// The present state of a message that was changed. It is a message of the stream of its own, which is stored together
 /// with the entry of the change.
@@ -20,6 +20,9 @@ pub(crate) struct MessageState {
     message: NewMessage,
     changes: MessageChanges,
     reactions: ReactionSets,
+    /// The thread that begins with the message.
+    #[serde(default, skip_serializing_if = "Thread::is_empty")]
+    thread: Thread,
     /// The changes that a deletion has erased, of those that rooms may still have in memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     erased: Vec<ChangeEntry>,
@@ -37,8 +40,8 @@ impl MessageState {
         let mut message = NewMessage::new(user, body).with_key(key);
         message.links = links;
         let (connection, erased) = (*connection, Vec::new());
-        let (changes, reactions) = Default::default();
-        Some(Self { author, connection, at, message, changes, reactions, erased })
+        let (changes, reactions, thread) = Default::default();
+        Some(Self { author, connection, at, message, changes, reactions, thread, erased })
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -93,6 +96,23 @@ impl MessageState {
             // The writer has refused it.
             _ => {}
         }
+    }
+
+    /// Returns the message as a link sees it.
+    pub(crate) fn linked(&self) -> Linked {
+        Linked { thread: self.message.thread() }
+    }
+
+    /// Returns the thread that begins with the message.
+    pub(crate) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Counts a message of the thread that begins with this one: the entry `seq`, whose record is the first one after
+    /// the place `after`. Returns the block of the thread that is complete now.
+    pub(crate) fn reply(&mut self, seq: u64, after: u64) -> Option<Block> {
+        self.changes.reply(seq);
+        self.thread.push(seq, after)
     }
 
     pub(crate) fn is_pinned(&self) -> bool {

@@ -3,18 +3,25 @@
 mod entry;
 mod keyed;
 mod message;
+mod thread;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub(crate) use entry::{Content, Entry};
 pub(crate) use keyed::{KeyUse, KeyWindow, Keyed};
 pub(crate) use message::MessageState;
+pub(crate) use thread::{BLOCK, Block, Reply, Thread};
 
 /// The version of the format.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The bytes of a record before its lists.
-const HEAD_BYTES: usize = 1 + 6 * 8 + 3 * 2;
+const HEAD_BYTES: usize = 2 + 6 * 8 + 3 * 2;
+
+/// The properties of the room that a record names.
+mod flag {
+    pub(super) const THREADS: u8 = 1;
+}
 
 /// The bytes of the checksum at the end of a record.
 const SUM_BYTES: usize = 4;
@@ -41,6 +48,8 @@ pub(crate) struct Record {
     pub(crate) oldest: u64,
     /// The number of messages among all entries of the room up to the last one of this record.
     pub(crate) messages: u64,
+    /// True if the room has, or has had, a message in a thread.
+    pub(crate) has_threads: bool,
     /// The pinned messages once this record is stored.
     pub(crate) pins: Vec<u64>,
     /// The deleted messages whose text may not be erased yet.
@@ -82,6 +91,7 @@ impl Record {
         let lists = 8 * (self.pins.len() + self.erasing.len());
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + lists + entries + SUM_BYTES);
         bytes.put_u8(VERSION);
+        bytes.put_u8(if self.has_threads { flag::THREADS } else { 0 });
         let replaced = if self.copy.is_some() { self.place } else { 0 };
         for number in [self.id, self.previous, self.oldest, self.messages, replaced, self.first()] {
             bytes.put_u64(number);
@@ -106,6 +116,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     if bytes.try_get_u8().ok()? != VERSION {
         return None;
     }
+    let flags = bytes.try_get_u8().ok()?;
     let mut number = || bytes.try_get_u64().ok();
     let (id, previous, oldest, messages) = (number()?, number()?, number()?, number()?);
     let (replaced, first) = (number()?, number()?);
@@ -119,7 +130,19 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     let entries = entries.collect::<Option<Vec<_>>>()?;
     let (place, copy) = if replaced > 0 { (replaced, Some(place)) } else { (place, None) };
     let is_whole = bytes.is_empty() && first > 0 && !entries.is_empty();
-    is_whole.then_some(Record { place, copy, id, previous, oldest, messages, pins, erasing, entries })
+    let has_threads = flags & flag::THREADS != 0;
+    is_whole.then_some(Record {
+        place,
+        copy,
+        id,
+        previous,
+        oldest,
+        messages,
+        has_threads,
+        pins,
+        erasing,
+        entries,
+    })
 }
 
 fn put_count(bytes: &mut BytesMut, count: usize) {
@@ -161,7 +184,19 @@ mod tests {
             entry(43, message("{}", None), None),
         ];
         let (pins, erasing) = (vec![40], vec![12, 13]);
-        Record { place: 9, copy: None, id: 5, previous: 4, oldest: 3, messages: 30, pins, erasing, entries }
+        let (place, copy, has_threads) = (9, None, true);
+        Record {
+            place,
+            copy,
+            id: 5,
+            previous: 4,
+            oldest: 3,
+            messages: 30,
+            has_threads,
+            pins,
+            erasing,
+            entries,
+        }
     }
 
     #[test]

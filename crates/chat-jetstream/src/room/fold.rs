@@ -66,7 +66,7 @@ impl SharedRoom {
         tail: &Tail,
         entries: Vec<Entry>,
     ) -> Result<Vec<StoredMessage>, Unavailable> {
-        if !tail.has_changes() {
+        if !tail.has_states() {
             return Ok(entries.iter().map(|entry| entry.without_state(&self.name)).collect());
         }
         let mut targets: Vec<_> =

@@ -42,7 +42,7 @@ impl SharedRoom {
         if targets.is_empty() {
             return Ok(loaded);
         }
-        if tail.has_changes() {
+        if tail.has_states() {
             let found = self.states(life, targets.iter().copied(), tail.place).await?;
             for (seq, (place, state)) in found.states {
                 loaded.places.insert(seq, place);

@@ -10,6 +10,7 @@ mod records;
 mod sinks;
 mod stage;
 mod state;
+mod threads;
 mod trim;
 mod work;
 mod writer;

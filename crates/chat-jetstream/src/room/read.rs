@@ -16,7 +16,7 @@ use super::{SharedRoom, View};
 const BATCH: u64 = 64;
 
 /// The largest number of messages in a page, whatever its limit is.
-const MAX_PAGE: usize = 1_024;
+pub(super) const MAX_PAGE: usize = 1_024;
 
 /// Positions that a page backwards reads at a time. Among many changes, it reads more and more, up to the second value.
 const CHUNKS: (u64, u64) = (128, 4_096);
@@ -80,7 +80,7 @@ impl SharedRoom {
     async fn page_after(&self, after: u64, limit: usize, only_messages: bool) -> Result<Page, Unavailable> {
         let limit = limit.clamp(1, MAX_PAGE);
         let mut view = self.known();
-        if view.tail.has_changes() || after.saturating_add(limit as u64) >= view.tail.head {
+        if view.tail.has_states() || after.saturating_add(limit as u64) >= view.tail.head {
             // The page reaches the end of the log, which only the leader knows.
             view = self.look().await?;
         }
@@ -100,7 +100,7 @@ impl SharedRoom {
     async fn page_before(&self, before: u64, limit: usize) -> Result<Page, Unavailable> {
         let (limit, max_bytes) = (limit.clamp(1, MAX_PAGE), self.limits.wire.max_batch_bytes);
         let mut view = self.known();
-        if view.tail.has_changes() || before > view.tail.head {
+        if view.tail.has_states() || before > view.tail.head {
             view = self.look().await?;
         }
         let View { life, tail } = view;
@@ -258,7 +258,7 @@ impl SharedRoom {
 }
 
 /// Cuts a page to this number of bytes, but not below one entry. Returns true if it was longer.
-fn cut(messages: &mut Vec<StoredMessage>, max_bytes: usize) -> bool {
+pub(super) fn cut(messages: &mut Vec<StoredMessage>, max_bytes: usize) -> bool {
     let mut bytes = 0;
     let fits = |stored: &&StoredMessage| {
         bytes += stored.frame.len();

@@ -9,11 +9,10 @@ use chat_core::{
 };
 
 use crate::life::{Life, random_number};
-use crate::record::{Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Record};
+use crate::record::{Block, Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Record};
 
 use super::load::{Loaded, Loading};
 use super::state::Tail;
-use super::work::of_append;
 use super::{Receipt, States, Work};
 
 /// The messages that a record changes, at most. Each is a message of the stream.
@@ -53,6 +52,8 @@ pub(super) struct Staged {
     pub(super) bytes: Bytes,
     /// The states that are stored together with the record.
     pub(super) states: States,
+    /// The parts of threads that are stored together with it, with the positions of their roots.
+    pub(super) blocks: Vec<(u64, Block)>,
     pub(super) answers: Vec<Answer>,
 }
 
@@ -69,12 +70,15 @@ struct Staging<'a> {
     limits: &'a Limits,
     log: LogLimits,
     loaded: &'a Loaded,
+    tail: &'a Tail,
     at: u64,
     epoch: String,
     new_keys: KeyWindow,
     entries: Vec<Entry>,
     bytes: usize,
     states: BTreeMap<u64, MessageState>,
+    blocks: Vec<(u64, Block)>,
+    has_threads: bool,
     /// The entry of this record that has the reactions of a message.
     reacted: HashMap<u64, u64>,
     pins: Vec<u64>,
@@ -124,19 +128,22 @@ impl Applied {
         // A clock that is set back must not make an entry older than the one before it.
         let at = unix_millis().max(self.tail.at);
         self.keys.forget(at, limits.rooms.key_window);
-        let (new_keys, entries, bytes, states, reacted) = Default::default();
+        let (new_keys, entries, bytes, states, blocks, reacted) = Default::default();
         let (epoch, pins) = (self.life.epoch(room), self.tail.pins.to_vec());
         let mut staging = Staging {
             room,
             limits,
             log,
             loaded,
+            tail: &self.tail,
             at,
             epoch,
             new_keys,
             entries,
             bytes,
             states,
+            blocks,
+            has_threads: self.tail.has_threads,
             reacted,
             pins,
             erasing,
@@ -146,15 +153,17 @@ impl Applied {
             let Some(answer) = self.add(work, &mut staging) else { break };
             answers.push(answer);
         }
-        let Staging { entries, states, mut pins, erasing, .. } = staging;
+        let Staging { entries, states, blocks, has_threads, mut pins, erasing, .. } = staging;
         let head = self.tail.head + entries.len() as u64;
         let added = entries.iter().filter(|entry| entry.is_message()).count() as u64;
         let messages = self.tail.messages + added;
         let oldest = self.tail.oldest.max(retained(head, messages, log.retain_messages)).max(1);
         pins.retain(|seq| *seq >= oldest);
         let (id, previous) = (random_number(), self.tail.id);
-        let record = Record { place: 0, copy: None, id, previous, oldest, messages, pins, erasing, entries };
-        Staged { bytes: record.encode(), record, states: states.into_iter().collect(), answers }
+        let (place, copy) = (0, None);
+        let record =
+            Record { place, copy, id, previous, oldest, messages, has_threads, pins, erasing, entries };
+        Staged { bytes: record.encode(), record, states: states.into_iter().collect(), blocks, answers }
     }
 
     /// Adds the entry of a message or a change to a record. Returns `None` if it has no space there.
@@ -203,13 +212,17 @@ impl Applied {
 
 impl Staging<'_> {
     fn append(&mut self, message: &NewMessage, seq: u64, key: Option<KeyUse>) -> Option<Answer> {
-        if let Err(error) = message.judge_without_threads() {
-            return Some(of_append(error).into());
-        }
+        let root = match self.judge_links(message, seq)? {
+            Ok(root) => root,
+            Err(error) => return Some(error.into()),
+        };
         let (is_guest, connection) = (message.user.is_guest(), message.connection);
         let frame = message.folded(self.room, seq, self.at, None).frame;
         let content = Content::Message { frame, is_guest, connection };
         self.push(Entry { seq, at: self.at, key, content })?;
+        if let Some(root) = root {
+            self.set_root(root);
+        }
         Some(self.answer(Some(seq), self.at).into())
     }
 
@@ -328,5 +341,6 @@ pub(super) fn unix_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+mod links;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,8 @@ pub(crate) struct Tail {
     pub(crate) at: u64,
     /// The number of messages among all entries of the room.
     pub(crate) messages: u64,
+    /// True if the room has, or has had, a message in a thread.
+    pub(crate) has_threads: bool,
     /// The pinned messages, ascending.
     pub(crate) pins: Arc<[u64]>,
     /// The deleted messages whose text may not be erased yet.
@@ -31,14 +33,20 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn of(record: &Record) -> Self {
-        let Record { place, id, oldest, messages, .. } = *record;
+        let Record { place, id, oldest, messages, has_threads, .. } = *record;
         let (pins, erasing) = (record.pins.as_slice().into(), record.erasing.as_slice().into());
-        Self { place, id, head: record.last(), oldest, at: record.at(), messages, pins, erasing }
+        let (head, at) = (record.last(), record.at());
+        Self { place, id, head, oldest, at, messages, has_threads, pins, erasing }
     }
 
     /// Returns true if the log has entries that are not messages.
     pub(crate) fn has_changes(&self) -> bool {
         self.head > self.messages
+    }
+
+    /// Returns true if messages of the log may have states.
+    pub(crate) fn has_states(&self) -> bool {
+        self.has_changes() || self.has_threads
     }
 
     /// Returns the oldest position that can be read, or the next position if there is none.

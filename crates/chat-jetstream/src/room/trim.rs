@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chat_core::Unavailable;
 use tokio::time::Instant;
 
-use crate::life::Life;
+use crate::life::{Life, Subject};
 use crate::link::From;
 use crate::record::Record;
 
@@ -30,7 +30,7 @@ impl SharedRoom {
         // Without an answer, the copy may be behind.
         let Some(first) = recent.messages.first() else { return Ok(()) };
         let cut = place.min(first.place);
-        if self.known().tail.has_changes() {
+        if self.known().tail.has_states() {
             self.remove_states(life, cut, time).await?;
         }
         Ok(self.node.link.purge(&subject, cut).await?)
@@ -61,6 +61,9 @@ impl SharedRoom {
                 }
             };
             for stored in stored {
+                if let Some(Subject::State { seq, .. }) = life.read(&stored.subject) {
+                    self.remove_thread(life, seq, &stored).await?;
+                }
                 let copy = Record::decode(stored.place, stored.payload).ok();
                 if copy.is_some_and(|copy| copy.last() >= end || copy.at() >= time) {
                     continue;

@@ -21,12 +21,14 @@ impl Work {
         }
     }
 
-    /// Returns the message that is changed.
-    pub(super) fn target(&self) -> Option<u64> {
-        match self {
-            Self::Append(_) => None,
-            Self::Change(change) => Some(change.target),
-        }
+    /// Returns the messages that are changed or named.
+    pub(super) fn targets(&self) -> impl Iterator<Item = u64> {
+        let targets = match self {
+            Self::Append(NewMessage { links: Some(links), .. }) => [links.reply_to, links.thread],
+            Self::Append(_) => [None, None],
+            Self::Change(change) => [Some(change.target), None],
+        };
+        targets.into_iter().flatten()
     }
 
     pub(super) fn key(&self) -> Option<KeyUse> {

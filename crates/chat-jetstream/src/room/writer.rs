@@ -133,13 +133,13 @@ impl Writer {
         }
     }
 
-    /// Reads the messages that the first changes name, as many as one record may change.
+    /// Reads the messages that the first works name, as many as one record may change.
     async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, Unavailable> {
         let Some(log) = &self.log else { return Err(lost()) };
         let is_deletion =
             |job: &Job| matches!(&job.work, Work::Change(c) if matches!(c.change, Change::Delete { .. }));
         let mut targets = BTreeSet::new();
-        for target in batch.iter().filter_map(|job| job.work.target()) {
+        for target in batch.iter().flat_map(|job| job.work.targets()) {
             if targets.len() < MAX_TARGETS || targets.contains(&target) {
                 targets.insert(target);
             } else {
@@ -205,13 +205,16 @@ impl Writer {
         loop {
             let highest = life.highest();
             let subject = life.subject(&self.room.token);
-            let states = staged
-                .states
-                .iter()
-                .map(|(seq, state)| (life.state_subject(&self.room.token, seq), state.encode()));
-            let states: Vec<_> = states.collect();
+            let token = &self.room.token;
+            // The states come right before the record, as the other nodes expect them.
+            let blocks = staged.blocks.iter();
+            let blocks =
+                blocks.map(|(root, block)| (life.block_subject(token, root, block.number), block.encode()));
+            let states =
+                staged.states.iter().map(|(seq, state)| (life.state_subject(token, seq), state.encode()));
+            let parts: Vec<_> = blocks.chain(states).collect();
             let start = Instant::now();
-            match self.room.node.link.append(&subject, last, staged.bytes.clone(), &states).await {
+            match self.room.node.link.append(&subject, last, staged.bytes.clone(), &parts).await {
                 Ok(_) if life.is_lost() => {
                     self.log = None;
                     return Tried::Rejected(lost());

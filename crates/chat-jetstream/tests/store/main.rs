@@ -15,4 +15,5 @@ mod notices;
 mod opening;
 mod sizes;
 mod support;
+mod threads;
 mod trimming;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chat_core::{Change, RawValue, User};
+use chat_core::{Change, Links, RawValue, User};
 
 use super::*;
 
@@ -126,4 +126,56 @@ fn a_new_key_is_unavailable_while_a_record_that_cannot_be_read_may_have_it() {
     assert!(results[2].is_ok());
     std::thread::sleep(Duration::from_millis(210));
     assert!(stage(&mut log, &messages[..1], &limits).answers[0].result.is_ok(), "the window is over");
+}
+
+fn reply(root: u64) -> Work {
+    let Work::Append(message) = message(None, "hi") else { unreachable!() };
+    Work::Append(message.with_links(Links::default().with_thread(root)))
+}
+
+#[test]
+fn all_messages_of_one_thread_in_one_record_are_one_new_state_of_its_root() {
+    let (mut log, loaded) = changeable(2);
+    let works: Vec<_> = (0..70).map(|_| reply(1)).chain([reply(2)]).collect();
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert_eq!((staged.answers.len(), staged.record.entries.len(), staged.states.len()), (71, 71, 2));
+    assert_eq!(staged.states[&1].thread().len(), 70);
+    assert!(staged.record.has_threads && staged.states[&1].is_at(72));
+    let blocks: Vec<_> = staged.blocks.iter().map(|(root, block)| (*root, block.number)).collect();
+    assert_eq!(blocks, [(1, 0), (1, 1)]);
+    // The record of each of them is the first one after the end of the log.
+    let replies = staged.blocks.iter().flat_map(|(_, block)| &block.replies);
+    assert!(replies.zip(3..).all(|(reply, seq)| (reply.seq(), reply.after()) == (seq, 1)));
+}
+
+#[test]
+fn a_message_that_names_one_of_the_same_record_waits_for_the_next_one() {
+    let (mut log, loaded) = changeable(1);
+    let works = [message(None, "new"), reply(1), reply(2), reply(9)];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert_eq!((staged.answers.len(), staged.record.entries.len()), (2, 2));
+    let staged = stage_loaded(&mut log, &works[3..], &loaded, &Limits::default());
+    assert_eq!(staged.answers[0].result, Err(ChangeError::NoMessage));
+    // One that was not read waits too.
+    let staged = stage_loaded(&mut log, &works[1..], &Loaded::default(), &Limits::default());
+    assert!(staged.answers.is_empty());
+}
+
+#[test]
+fn a_record_has_messages_of_a_limited_number_of_threads() {
+    let (mut log, loaded) = changeable(MAX_TARGETS + 1);
+    let works: Vec<_> = (1..=MAX_TARGETS as u64 + 1).map(reply).collect();
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert_eq!((staged.answers.len(), staged.record.entries.len()), (MAX_TARGETS, MAX_TARGETS));
+}
+
+#[test]
+fn a_message_after_which_the_state_of_the_root_is_too_large_is_refused() {
+    let (mut log, mut loaded) = changeable(1);
+    let Some(Loading::Known(state)) = loaded.targets.get_mut(&1) else { unreachable!() };
+    let body = RawValue::from_string(format!(r#"{{"text":"{}"}}"#, "x".repeat(LOG.max_state))).unwrap();
+    state.apply(&NewChange::new(user("ann"), 1, Change::Edit { body }), 1, 1, &[]);
+    let staged = stage_loaded(&mut log, &[reply(1), message(None, "hi")], &loaded, &Limits::default());
+    let seqs: Vec<_> = staged.answers.iter().map(|answer| Some(answer.result.as_ref().ok()?.seq)).collect();
+    assert_eq!((seqs, staged.states.len()), (vec![None, Some(Some(2))], 0));
 }
