@@ -15,7 +15,7 @@ const LIFE: &str = "chat-life";
 const EPOCH: &str = "chat-epoch";
 
 /// The key of the metadata with the version of the format, and that version.
-const FORMAT: (&str, &str) = ("chat-format", "2");
+const FORMAT: (&str, &str) = ("chat-format", "3");
 
 /// The setting of a stream that takes several messages together or none of them.
 const ATOMIC: &str = "allow_atomic";
@@ -77,8 +77,14 @@ impl Life {
         Self { stream, life, epoch, heard, highest, is_lost }
     }
 
-    fn subjects(&self) -> [String; 4] {
-        [self.subject("*"), self.state_subject("*", "*"), self.copy_subject("*", "*"), self.probe()]
+    fn subjects(&self) -> [String; 5] {
+        [
+            self.subject("*"),
+            self.state_subject("*", "*"),
+            self.copy_subject("*", "*"),
+            self.rules_subject("*", "*"),
+            self.probe(),
+        ]
     }
 
     /// Returns the subject of a room's records. A room's token is a hash: no text of a user is in a subject.
@@ -94,6 +100,11 @@ impl Life {
     /// Returns the subject of the copies of a record. `first` is its first position.
     pub(crate) fn copy_subject(&self, token: &str, first: impl Display) -> String {
         self.of_life(&format!("r.{token}.{first}"))
+    }
+
+    /// Returns the subject of a part of the rules of a room.
+    pub(crate) fn rules_subject(&self, token: &str, part: impl Display) -> String {
+        self.of_life(&format!("g.{token}.{part}"))
     }
 
     /// Reads the subject of a message of this life. It may be that of a stored message or of its copy for the nodes.
@@ -190,7 +201,7 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
         .map(|(k, v)| (k.to_owned(), v));
     StreamConfig {
         name: stream.to_owned(),
-        subjects: ["m.*", "s.*.*", "r.*.*", "p"].map(subject).into(),
+        subjects: ["m.*", "s.*.*", "r.*.*", "g.*.*", "p"].map(subject).into(),
         metadata: BTreeMap::from(metadata),
         num_replicas: replicas,
         others: others.as_object().cloned().unwrap_or_else(Map::new),

@@ -50,7 +50,6 @@ fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Bac
     Backend::new(name, open)
         .without(Capability::Purges, NO_LINKS)
         .without(Capability::Threads, NO_LINKS)
-        .without(Capability::Rules, "the store keeps no rules of rooms")
         .without(Capability::Markers, "the store keeps no markers")
 }
 

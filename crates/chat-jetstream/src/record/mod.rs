@@ -3,18 +3,20 @@
 mod entry;
 mod keyed;
 mod message;
+mod rules;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub(crate) use entry::{Content, Entry};
 pub(crate) use keyed::{KeyUse, KeyWindow, Keyed};
 pub(crate) use message::MessageState;
+pub(crate) use rules::RulesPart;
 
 /// The version of the format.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The bytes of a record before its lists.
-const HEAD_BYTES: usize = 1 + 6 * 8 + 3 * 2;
+const HEAD_BYTES: usize = 1 + 7 * 8 + 3 * 2;
 
 /// The bytes of the checksum at the end of a record.
 const SUM_BYTES: usize = 4;
@@ -41,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) oldest: u64,
     /// The number of messages among all entries of the room up to the last one of this record.
     pub(crate) messages: u64,
+    /// The position of the room's newest act; 0 without one. The rules of the room are in messages of their own.
+    pub(crate) ruled: u64,
     /// The pinned messages once this record is stored.
     pub(crate) pins: Vec<u64>,
     /// The deleted messages whose text may not be erased yet.
@@ -83,7 +87,8 @@ impl Record {
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + lists + entries + SUM_BYTES);
         bytes.put_u8(VERSION);
         let replaced = if self.copy.is_some() { self.place } else { 0 };
-        for number in [self.id, self.previous, self.oldest, self.messages, replaced, self.first()] {
+        for number in [self.id, self.previous, self.oldest, self.messages, self.ruled, replaced, self.first()]
+        {
             bytes.put_u64(number);
         }
         for list in [&self.pins, &self.erasing] {
@@ -108,7 +113,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     }
     let mut number = || bytes.try_get_u64().ok();
     let (id, previous, oldest, messages) = (number()?, number()?, number()?, number()?);
-    let (replaced, first) = (number()?, number()?);
+    let (ruled, replaced, first) = (number()?, number()?, number()?);
     let mut list = || {
         let count = bytes.try_get_u16().ok()?;
         (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()
@@ -119,7 +124,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     let entries = entries.collect::<Option<Vec<_>>>()?;
     let (place, copy) = if replaced > 0 { (replaced, Some(place)) } else { (place, None) };
     let is_whole = bytes.is_empty() && first > 0 && !entries.is_empty();
-    is_whole.then_some(Record { place, copy, id, previous, oldest, messages, pins, erasing, entries })
+    is_whole.then_some(Record { place, copy, id, previous, oldest, messages, ruled, pins, erasing, entries })
 }
 
 fn put_count(bytes: &mut BytesMut, count: usize) {
@@ -159,16 +164,18 @@ mod tests {
             entry(41, message(r#"{"type":"message"}"#, Some(8)), Some(key)),
             entry(42, Content::Change(change), None),
             entry(43, message("{}", None), None),
+            entry(44, Content::Act(Bytes::from_static(br#"{"type":"role"}"#)), None),
         ];
         let (pins, erasing) = (vec![40], vec![12, 13]);
-        Record { place: 9, copy: None, id: 5, previous: 4, oldest: 3, messages: 30, pins, erasing, entries }
+        let (place, copy, ruled) = (9, None, 44);
+        Record { place, copy, id: 5, previous: 4, oldest: 3, messages: 30, ruled, pins, erasing, entries }
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
         let record = record();
         assert_eq!(Record::decode(9, record.encode()), Ok(record.clone()));
-        assert_eq!((record.first(), record.last(), record.at()), (41, 43, 1_700_000_000_043));
+        assert_eq!((record.first(), record.last(), record.at()), (41, 44, 1_700_000_000_044));
         assert_eq!(record.targets().collect::<Vec<_>>(), [40]);
         let copy = Record { copy: Some(70), ..record };
         assert_eq!(

@@ -16,7 +16,7 @@ use super::{SharedRoom, View};
 const BATCH: u64 = 64;
 
 /// The largest number of messages in a page, whatever its limit is.
-const MAX_PAGE: usize = 1_024;
+pub(super) const MAX_PAGE: usize = 1_024;
 
 /// Positions that a page backwards reads at a time. Among many changes, it reads more and more, up to the second value.
 const CHUNKS: (u64, u64) = (128, 4_096);
@@ -72,7 +72,7 @@ impl SharedRoom {
             Range::Before { seq, limit } => self.page_before(seq, limit).await,
             Range::After { seq, limit } => self.page_after(seq, limit, true).await,
             Range::Entries { after, limit } => self.page_after(after, limit, false).await,
-            Range::Acts { .. } => Ok(Page::new(self.known().life.epoch(&self.name), Vec::new())),
+            Range::Acts { after, limit } => self.page_acts(after, limit).await,
             _ => Err(Unavailable::new("this store does not know the range")),
         }
     }

@@ -1,4 +1,4 @@
-use chat_core::{AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewChange, NewMessage};
+use chat_core::{AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewAct, NewChange, NewMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::record::KeyUse;
@@ -9,6 +9,7 @@ use crate::record::KeyUse;
 pub(crate) enum Work {
     Append(NewMessage),
     Change(NewChange),
+    Act(Box<NewAct>),
 }
 
 impl Work {
@@ -16,15 +17,15 @@ impl Work {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Append(message) => message.body.get().len(),
-            // The texts of a change are in no record.
-            Self::Change(_) => 0,
+            // The texts of a change are in no record, and those of an act are short.
+            Self::Change(_) | Self::Act(_) => 0,
         }
     }
 
     /// Returns the message that is changed.
     pub(super) fn target(&self) -> Option<u64> {
         match self {
-            Self::Append(_) => None,
+            Self::Append(_) | Self::Act(_) => None,
             Self::Change(change) => Some(change.target),
         }
     }
@@ -33,6 +34,7 @@ impl Work {
         match self {
             Self::Append(message) => KeyUse::of(message),
             Self::Change(change) => KeyUse::of_change(change),
+            Self::Act(_) => None,
         }
     }
 }
@@ -41,7 +43,7 @@ impl Work {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receipt {
     pub(crate) epoch: String,
-    /// `None` if a change has changed nothing.
+    /// `None` if a change or an act has changed nothing.
     pub(crate) seq: Option<u64>,
     pub(crate) at: u64,
     pub(crate) duplicate: bool,
