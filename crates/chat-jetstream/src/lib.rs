@@ -30,7 +30,8 @@
 //! - **When the server that leads the stream fails, no message can be sent for about 10 s**, until the others have
 //!   elected another leader. The server decides about that time. Members stay connected, and sends are answered with
 //!   `unavailable`; a repeat with the same key is safe. Nothing that was acknowledged is lost.
-//! - An edit, a deletion, a reaction or a pin and the new form of its message are stored together or not at all.
+//! - An edit, a deletion, a reaction or a pin and the new form of its message are stored together or not at all. So are
+//!   an act and the rules of the room after it. After the answer to an act, no server stores what it forbids.
 //! - Each record has a checksum, and names the record before it. A record that one copy lacks or has damaged is read
 //!   from the leader. If the leader has it damaged too, it is not returned, and [`JetStreamStore::unreadable`] counts
 //!   it; new keys are answered with `unavailable` for the key window. A room whose newest record is damaged is
@@ -64,10 +65,11 @@
 //!
 //! # Limits of this version
 //!
-//! The store keeps messages, their changes and threads: no purges, rules of rooms, markers and followed rooms. A search
-//! looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because each
-//! change stores all of them again, and a room has at most 200 pinned messages. A page of messages reads all entries
-//! between them, also if there are many changes.
+//! The store keeps messages, their changes, threads, and the rules of rooms: no purges, markers and followed rooms. A
+//! search looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because
+//! each change stores all of them again, a room has at most 200 pinned messages, and at most 10,000 users with a role or
+//! a restriction. A page of messages reads all entries between them, also if there are many changes. So does a page of
+//! acts.
 //!
 //! # Records
 //!
@@ -75,7 +77,7 @@
 //! about 64 KiB at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room
 //! a record has dozens of entries, which then share one sync of the disk and one round of the servers. Each message is
 //! stored as the frame that is delivered, with its time and the hashes of its key. A record also has what a join needs:
-//! the oldest position, the number of messages so far, and the pinned ones.
+//! the oldest position, the number of messages so far, the newest act, and the pinned messages.
 //!
 //! A room has a subject, `<stream>.<life>.m.<hash of the name>`. No text of a user is in a subject. The **life** is a
 //! random number of the stream, so that a record which was meant for a stream that is lost is not stored in its
@@ -102,6 +104,20 @@
 //! holes, so a page is found in few requests by the positions with which the blocks begin. Each message is named with
 //! the place after which its record comes, so a page reads no other record of the room. The blocks are removed with the
 //! root.
+//!
+//! # Rules
+//!
+//! An act is an entry that sets the rules of the room, or the role or the restriction of a user. The rules and all
+//! standings after it are messages of the stream with the subjects `<stream>.<life>.g.<hash of the name>.<part>`, which
+//! are stored in one atomic batch with the record. A room of up to 64 users with a standing has one part. In a larger
+//! one, the standings are in 64 further parts, and an act stores only those that it changes. The first part names the
+//! newest act of each other one, so a server notices if a copy lacks one, and reads it from the leader. Retention does
+//! not remove parts, only those that were replaced are removed.
+//!
+//! Each record names the newest act. So a server that has the rules in memory knows if they are the present ones, and a
+//! room without an act needs no request. A message, a change and an act are decided under the rules at the end of the
+//! log that the record continues, so that they hold exactly from the act on. A refusal stores nothing that could show a
+//! later act. So before it is given, the leader is asked if the log goes on.
 //!
 //! # Appends
 //!

@@ -77,9 +77,15 @@ impl Life {
         Self { stream, life, epoch, heard, highest, is_lost }
     }
 
-    fn subjects(&self) -> [String; 5] {
-        let block = self.block_subject("*", "*", "*");
-        [self.subject("*"), self.state_subject("*", "*"), self.copy_subject("*", "*"), block, self.probe()]
+    fn subjects(&self) -> [String; 6] {
+        [
+            self.subject("*"),
+            self.state_subject("*", "*"),
+            self.copy_subject("*", "*"),
+            self.block_subject("*", "*", "*"),
+            self.rules_subject("*", "*"),
+            self.probe(),
+        ]
     }
 
     /// Returns the subject of a room's records. A room's token is a hash: no text of a user is in a subject.
@@ -100,6 +106,11 @@ impl Life {
     /// Returns the subject of a part of the thread that begins with the message `root`.
     pub(crate) fn block_subject(&self, token: &str, root: impl Display, number: impl Display) -> String {
         self.of_life(&format!("t.{token}.{root}.{number}"))
+    }
+
+    /// Returns the subject of a part of the rules of a room.
+    pub(crate) fn rules_subject(&self, token: &str, part: impl Display) -> String {
+        self.of_life(&format!("g.{token}.{part}"))
     }
 
     /// Reads the subject of a message of this life. It may be that of a stored message or of its copy for the nodes.
@@ -196,7 +207,7 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
         .map(|(k, v)| (k.to_owned(), v));
     StreamConfig {
         name: stream.to_owned(),
-        subjects: ["m.*", "s.*.*", "r.*.*", "t.*.*.*", "p"].map(subject).into(),
+        subjects: ["m.*", "s.*.*", "r.*.*", "t.*.*.*", "g.*.*", "p"].map(subject).into(),
         metadata: BTreeMap::from(metadata),
         num_replicas: replicas,
         others: others.as_object().cloned().unwrap_or_else(Map::new),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, NewChange,
-    NewMessage, Page, Range, Room, RoomName, Search, SearchError, SearchPage, Store, ThreadError,
-    Unavailable,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, NewAct,
+    NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError, SearchPage, Standing,
+    Store, ThreadError, Unavailable, UserKey,
 };
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -183,7 +183,7 @@ struct Opening {
 }
 
 impl Opening {
-    /// Stores a message or a change on the node that is asked for the room, or on this one.
+    /// Stores a message, a change or an act on the node that is asked for the room, or on this one.
     async fn carry_out(&self, work: Work) -> Result<Receipt, ChangeError> {
         let _call = self.store.call().await?;
         let node = &self.store.node;
@@ -207,6 +207,15 @@ impl Room for Opening {
 
     async fn change(&self, change: NewChange) -> Result<ChangeReceipt, ChangeError> {
         self.carry_out(Work::Change(change)).await.map(ChangeReceipt::from)
+    }
+
+    async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        self.carry_out(Work::Act(Box::new(act))).await.map(ChangeReceipt::from)
+    }
+
+    async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
+        let _call = self.store.call().await?;
+        self.room.standing(user).await
     }
 
     async fn read(&self, range: Range) -> Result<Page, Unavailable> {

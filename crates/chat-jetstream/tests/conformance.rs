@@ -47,7 +47,6 @@ fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Bac
     let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
     Backend::new(name, open)
         .without(Capability::Purges, "the store has no purges")
-        .without(Capability::Rules, "the store keeps no rules of rooms")
         .without(Capability::Markers, "the store keeps no markers")
 }
 

@@ -4,6 +4,7 @@
 mod balancer;
 mod joining;
 mod metrics;
+mod moderation;
 mod nodes;
 mod options;
 mod outages;

@@ -55,6 +55,12 @@ impl Link {
         self.api::<StreamInfo>(&format!("STREAM.UPDATE.{}", self.stream), config).await.map(drop)
     }
 
+    /// Removes all messages of a subject but the last one. It waits for no answer.
+    pub(crate) async fn keep_last(&self, subject: &str) {
+        let query = json!({ "filter": subject, "keep": 1 }).to_string();
+        let _lost = self.client.publish(format!("$JS.API.STREAM.PURGE.{}", self.stream), query.into()).await;
+    }
+
     /// Removes the messages of a subject that are before a place.
     pub(crate) async fn purge(&self, subject: &str, before: u64) -> Result<(), LinkError> {
         let query = json!({ "filter": subject, "seq": before });

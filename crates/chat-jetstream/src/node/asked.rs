@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::node::Node;
 use crate::room::{Receipt, Work};
 
-/// A message or a change that one node asks another one to store. The bodies stay as they are, byte for byte.
+/// A message, a change or an act that one node asks another one to store. The bodies stay as they are, byte for byte.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Asked<W = Work> {
     pub(crate) room: RoomName,
@@ -20,6 +20,7 @@ enum Answer {
     KeyConflict,
     Forbidden,
     Muted,
+    RoomExists,
     NoMessage,
     Gone,
     TooLate,
@@ -38,6 +39,7 @@ impl From<Result<Receipt, ChangeError>> for Answer {
             Err(ChangeError::KeyConflict) => Self::KeyConflict,
             Err(ChangeError::Forbidden) => Self::Forbidden,
             Err(ChangeError::Muted) => Self::Muted,
+            Err(ChangeError::RoomExists) => Self::RoomExists,
             Err(ChangeError::NoMessage) => Self::NoMessage,
             Err(ChangeError::Gone) => Self::Gone,
             Err(ChangeError::TooLate) => Self::TooLate,
@@ -60,6 +62,7 @@ impl From<Answer> for Result<Receipt, ChangeError> {
             Answer::KeyConflict => ChangeError::KeyConflict,
             Answer::Forbidden => ChangeError::Forbidden,
             Answer::Muted => ChangeError::Muted,
+            Answer::RoomExists => ChangeError::RoomExists,
             Answer::NoMessage => ChangeError::NoMessage,
             Answer::Gone => ChangeError::Gone,
             Answer::TooLate => ChangeError::TooLate,
@@ -116,7 +119,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::{Change, NewChange, NewMessage, RawValue, User};
+    use chat_core::{Act, Change, NewAct, NewChange, NewMessage, RawValue, Role, User};
 
     use super::*;
 
@@ -125,7 +128,10 @@ mod tests {
         let body = RawValue::from_string("{ \"n\" : 1.50,\t\"text\":\"\\u00e9\" }".to_owned()).unwrap();
         let message = NewMessage::new(User::new("7", "Ann").unwrap(), body).with_key("k".to_owned());
         let change = NewChange::new(message.user.clone(), 7, Change::Edit { body: message.body.clone() });
-        let works = [Work::Append(message.clone()), Work::Change(change.with_key("e".to_owned()))];
+        let act =
+            NewAct::new(message.user.clone(), Act::Role { user: message.user.clone(), role: Role::Member });
+        let act = Work::Act(Box::new(act.with_role(Role::Owner).with_target_role(Role::Member).by_host()));
+        let works = [Work::Append(message.clone()), Work::Change(change.with_key("e".to_owned())), act];
         for work in &works {
             let asked = Asked { room: "lobby".parse().unwrap(), work };
             let read: Asked = serde_json::from_slice(&serde_json::to_vec(&asked).unwrap()).unwrap();
@@ -140,6 +146,10 @@ mod tests {
                 (Work::Change(read), Work::Change(sent)) => {
                     assert_eq!((read.content(), &read.user), (sent.content(), &sent.user));
                 }
+                (Work::Act(read), Work::Act(sent)) => {
+                    let rights = |act: &NewAct| (act.role, act.is_host, act.target_role);
+                    assert_eq!((&read.act, &read.user, rights(&read)), (&sent.act, &sent.user, rights(sent)));
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -151,6 +161,7 @@ mod tests {
             ChangeError::KeyConflict,
             ChangeError::Forbidden,
             ChangeError::Muted,
+            ChangeError::RoomExists,
             ChangeError::NoMessage,
             ChangeError::Gone,
             ChangeError::TooLate,

@@ -12,6 +12,7 @@ mod flag {
     pub(super) const GUEST: u8 = 2;
     pub(super) const CONNECTION: u8 = 4;
     pub(super) const CHANGE: u8 = 8;
+    pub(super) const ACT: u8 = 16;
 }
 
 /// An entry of a record.
@@ -36,6 +37,8 @@ pub(crate) enum Content {
     },
     /// A change of a message. The state of the message after it is a message of the stream of its own.
     Change(ChangeEntry),
+    /// An act, as the event that was delivered. It stays as it is.
+    Act(Bytes),
 }
 
 impl Entry {
@@ -43,18 +46,33 @@ impl Entry {
     pub(crate) fn change(&self) -> Option<&ChangeEntry> {
         match &self.content {
             Content::Change(change) => Some(change),
-            Content::Message { .. } => None,
+            Content::Message { .. } | Content::Act(_) => None,
         }
     }
 
     pub(crate) fn is_message(&self) -> bool {
-        self.change().is_none()
+        matches!(self.content, Content::Message { .. })
+    }
+
+    pub(crate) fn is_act(&self) -> bool {
+        matches!(self.content, Content::Act(_))
+    }
+
+    /// Returns the position of the message that the entry is or changes, `None` for an act.
+    pub(crate) fn subject(&self) -> Option<u64> {
+        match &self.content {
+            Content::Message { .. } => Some(self.seq),
+            Content::Change(change) => Some(change.target),
+            Content::Act(_) => None,
+        }
     }
 
     /// Returns the entry as it is without a state of the message: as it was sent, or as replaced by a later change.
     pub(crate) fn without_state(&self, room: &RoomName) -> StoredMessage {
         match &self.content {
-            Content::Message { frame, .. } => StoredMessage::new(self.seq, frame.clone()),
+            Content::Message { frame, .. } | Content::Act(frame) => {
+                StoredMessage::new(self.seq, frame.clone())
+            }
             Content::Change(change) => change.encode(room, None),
         }
     }
@@ -63,7 +81,7 @@ impl Entry {
     pub(crate) fn max_bytes(&self) -> usize {
         ENTRY_BYTES
             + match &self.content {
-                Content::Message { frame, .. } => frame.len(),
+                Content::Message { frame, .. } | Content::Act(frame) => frame.len(),
                 Content::Change(change) => change_text(change).len(),
             }
     }
@@ -75,6 +93,7 @@ impl Entry {
                 (if *is_guest { flag::GUEST } else { 0 }, *connection, frame.clone())
             }
             Content::Change(change) => (flag::CHANGE, None, change_text(change)),
+            Content::Act(frame) => (flag::ACT, None, frame.clone()),
         };
         let has = |part: bool, flag| if part { flag } else { 0 };
         bytes.put_u64(*at);
@@ -102,6 +121,8 @@ impl Entry {
         let text = bytes.split_to(length);
         let content = if has(flag::CHANGE) {
             Content::Change(serde_json::from_slice(&text).ok()?)
+        } else if has(flag::ACT) {
+            Content::Act(text)
         } else {
             Content::Message { frame: text, is_guest: has(flag::GUEST), connection }
         };

@@ -3,6 +3,7 @@
 mod entry;
 mod keyed;
 mod message;
+mod rules;
 mod thread;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -10,13 +11,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub(crate) use entry::{Content, Entry};
 pub(crate) use keyed::{KeyUse, KeyWindow, Keyed};
 pub(crate) use message::MessageState;
+pub(crate) use rules::RulesPart;
 pub(crate) use thread::{BLOCK, Block, Reply, Thread};
 
 /// The version of the format.
 const VERSION: u8 = 3;
 
 /// The bytes of a record before its lists.
-const HEAD_BYTES: usize = 2 + 6 * 8 + 3 * 2;
+const HEAD_BYTES: usize = 2 + 7 * 8 + 3 * 2;
 
 /// The properties of the room that a record names.
 mod flag {
@@ -50,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) messages: u64,
     /// True if the room has, or has had, a message in a thread.
     pub(crate) has_threads: bool,
+    /// The position of the room's newest act; 0 without one. The rules of the room are in messages of their own.
+    pub(crate) ruled: u64,
     /// The pinned messages once this record is stored.
     pub(crate) pins: Vec<u64>,
     /// The deleted messages whose text may not be erased yet.
@@ -93,7 +97,8 @@ impl Record {
         bytes.put_u8(VERSION);
         bytes.put_u8(if self.has_threads { flag::THREADS } else { 0 });
         let replaced = if self.copy.is_some() { self.place } else { 0 };
-        for number in [self.id, self.previous, self.oldest, self.messages, replaced, self.first()] {
+        for number in [self.id, self.previous, self.oldest, self.messages, self.ruled, replaced, self.first()]
+        {
             bytes.put_u64(number);
         }
         for list in [&self.pins, &self.erasing] {
@@ -119,7 +124,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     let flags = bytes.try_get_u8().ok()?;
     let mut number = || bytes.try_get_u64().ok();
     let (id, previous, oldest, messages) = (number()?, number()?, number()?, number()?);
-    let (replaced, first) = (number()?, number()?);
+    let (ruled, replaced, first) = (number()?, number()?, number()?);
     let mut list = || {
         let count = bytes.try_get_u16().ok()?;
         (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()
@@ -139,6 +144,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         oldest,
         messages,
         has_threads,
+        ruled,
         pins,
         erasing,
         entries,
@@ -182,9 +188,10 @@ mod tests {
             entry(41, message(r#"{"type":"message"}"#, Some(8)), Some(key)),
             entry(42, Content::Change(change), None),
             entry(43, message("{}", None), None),
+            entry(44, Content::Act(Bytes::from_static(br#"{"type":"role"}"#)), None),
         ];
         let (pins, erasing) = (vec![40], vec![12, 13]);
-        let (place, copy, has_threads) = (9, None, true);
+        let (place, copy, has_threads, ruled) = (9, None, true, 44);
         Record {
             place,
             copy,
@@ -193,6 +200,7 @@ mod tests {
             oldest: 3,
             messages: 30,
             has_threads,
+            ruled,
             pins,
             erasing,
             entries,
@@ -203,7 +211,7 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let record = record();
         assert_eq!(Record::decode(9, record.encode()), Ok(record.clone()));
-        assert_eq!((record.first(), record.last(), record.at()), (41, 43, 1_700_000_000_043));
+        assert_eq!((record.first(), record.last(), record.at()), (41, 44, 1_700_000_000_044));
         assert_eq!(record.targets().collect::<Vec<_>>(), [40]);
         let copy = Record { copy: Some(70), ..record };
         assert_eq!(

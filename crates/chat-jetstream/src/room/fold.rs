@@ -69,8 +69,7 @@ impl SharedRoom {
         if !tail.has_states() {
             return Ok(entries.iter().map(|entry| entry.without_state(&self.name)).collect());
         }
-        let mut targets: Vec<_> =
-            entries.iter().map(|entry| entry.change().map_or(entry.seq, |c| c.target)).collect();
+        let mut targets: Vec<_> = entries.iter().filter_map(Entry::subject).collect();
         targets.sort_unstable();
         targets.dedup();
         // What was said about a message is removed together with it.
@@ -85,6 +84,7 @@ impl SharedRoom {
                 Some((_, Some(state))) => Some(state.encode_change(&self.name, change)),
                 _ => Some(entry.without_state(&self.name)),
             },
+            (Content::Act(_), _) => Some(entry.without_state(&self.name)),
         };
         Ok(entries.iter().filter_map(fold).collect())
     }

@@ -7,6 +7,7 @@ use crate::life::Life;
 use crate::record::MessageState;
 
 use super::read::Wanted;
+use super::rules::StoredRules;
 use super::{SharedRoom, Tail};
 
 /// The messages that some changes name, as they are at the end of the log.
@@ -17,6 +18,8 @@ pub(super) struct Loaded {
     pub(super) places: HashMap<u64, u64>,
     /// The newest changes of the room, which its members may have in memory, if a message may be deleted.
     pub(super) recent: Vec<ChangeEntry>,
+    /// The rules of the room. `None` if it has had no act.
+    pub(super) rules: Option<Arc<StoredRules>>,
 }
 
 /// A message that a change names.
@@ -37,7 +40,7 @@ impl SharedRoom {
         mut targets: BTreeSet<u64>,
         has_deletion: bool,
     ) -> Result<Loaded, Unavailable> {
-        let mut loaded = Loaded::default();
+        let mut loaded = Loaded { rules: self.rules(life, tail).await?, ..Loaded::default() };
         targets.retain(|seq| (tail.first()..=tail.head).contains(seq));
         if targets.is_empty() {
             return Ok(loaded);

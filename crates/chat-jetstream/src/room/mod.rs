@@ -7,6 +7,7 @@ mod load;
 mod places;
 mod read;
 mod records;
+mod rules;
 mod sinks;
 mod stage;
 mod state;
@@ -44,6 +45,9 @@ const MAX_REACTIONS: usize = 500;
 
 /// The pinned messages, at most: each record has their positions.
 const MAX_PINS: usize = 200;
+
+/// The users of a room with a role or a restriction, at most: each node has those of its open rooms in memory.
+const MAX_STANDINGS: usize = 10_000;
 
 /// A room, shared by its openings on this node.
 pub(crate) struct SharedRoom {
@@ -185,10 +189,11 @@ impl SharedRoom {
         LogBounds::new(life.epoch(&self.name), tail.head)
             .with_first(tail.first())
             .with_changes(tail.has_changes())
+            .with_rules(tail.ruled > 0)
             .with_pins(tail.pins.to_vec())
     }
 
-    /// Stores a message or a change on this node, and waits for the answer.
+    /// Stores a message, a change or an act on this node, and waits for the answer.
     pub(crate) async fn carry_out(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + self.limits.rooms.call_timeout;
@@ -260,12 +265,16 @@ impl SharedRoom {
 /// Returns the limits of a room, which are not higher than those of the store.
 fn limited(limits: Arc<Limits>) -> Arc<Limits> {
     let rooms = &limits.rooms;
-    if rooms.max_reactions <= MAX_REACTIONS && rooms.max_pins <= MAX_PINS {
+    if rooms.max_reactions <= MAX_REACTIONS
+        && rooms.max_pins <= MAX_PINS
+        && rooms.max_standings <= MAX_STANDINGS
+    {
         return limits;
     }
     Arc::new(Limits::clone(&limits).with(|limits| {
         limits.rooms.max_reactions = limits.rooms.max_reactions.min(MAX_REACTIONS);
         limits.rooms.max_pins = limits.rooms.max_pins.min(MAX_PINS);
+        limits.rooms.max_standings = limits.rooms.max_standings.min(MAX_STANDINGS);
     }))
 }
 

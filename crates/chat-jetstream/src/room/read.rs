@@ -72,7 +72,7 @@ impl SharedRoom {
             Range::Before { seq, limit } => self.page_before(seq, limit).await,
             Range::After { seq, limit } => self.page_after(seq, limit, true).await,
             Range::Entries { after, limit } => self.page_after(after, limit, false).await,
-            Range::Acts { .. } => Ok(Page::new(self.known().life.epoch(&self.name), Vec::new())),
+            Range::Acts { after, limit } => self.page_acts(after, limit).await,
             _ => Err(Unavailable::new("this store does not know the range")),
         }
     }

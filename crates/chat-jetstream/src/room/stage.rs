@@ -1,19 +1,25 @@
+mod rules;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use chat_core::{
-    ChangeEntry, ChangeError, ChangeKind, Limits, NewChange, NewMessage, RoomLimits, RoomName, Unavailable,
-    Verdict,
+    ChangeEntry, ChangeError, ChangeKind, Governance, Limits, NewChange, NewMessage, RoomLimits, RoomName,
+    Unavailable, Verdict,
 };
 
 use crate::life::{Life, random_number};
 use crate::record::{Block, Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Record};
 
 use super::load::{Loaded, Loading};
+use super::rules::StoredRules;
 use super::state::Tail;
+use super::work::of_append;
 use super::{Receipt, States, Work};
+
+use self::rules::StagedRules;
 
 /// The messages that a record changes, at most. Each is a message of the stream.
 pub(super) const MAX_TARGETS: usize = 32;
@@ -44,7 +50,7 @@ pub(super) struct LogLimits {
     pub(super) max_state: usize,
 }
 
-/// A record that can be stored after the end of the log, and the answers to its messages and changes once it is
+/// A record that can be stored after the end of the log, and the answers to its messages, changes and acts once it is
 /// stored. One without an answer has no space in it.
 #[derive(Debug)]
 pub(super) struct Staged {
@@ -54,7 +60,23 @@ pub(super) struct Staged {
     pub(super) states: States,
     /// The parts of threads that are stored together with it, with the positions of their roots.
     pub(super) blocks: Vec<(u64, Block)>,
+    /// The rules after the record, if it has an act.
+    pub(super) rules: Option<NewRules>,
     pub(super) answers: Vec<Answer>,
+}
+
+/// The rules after a record, and their parts that are stored together with it.
+#[derive(Debug)]
+pub(super) struct NewRules {
+    pub(super) stored: Arc<StoredRules>,
+    pub(super) parts: Vec<(u8, Bytes)>,
+}
+
+impl NewRules {
+    fn new(before: Option<&StoredRules>, governance: Governance, seq: u64) -> Self {
+        let (stored, parts) = StoredRules::after(before, governance, seq);
+        Self { stored: Arc::new(stored), parts }
+    }
 }
 
 /// An answer, and the message whose text must be erased before it is given.
@@ -83,6 +105,7 @@ struct Staging<'a> {
     reacted: HashMap<u64, u64>,
     pins: Vec<u64>,
     erasing: Vec<u64>,
+    rules: StagedRules<'a>,
 }
 
 impl Applied {
@@ -115,7 +138,7 @@ impl Applied {
         }
     }
 
-    /// Decides about messages and changes, in their order, until the record is full. `erasing` are the deleted messages
+    /// Decides about messages, changes and acts, in their order, until the record is full. `erasing` are the deleted messages
     /// whose text may not be erased yet.
     pub(super) fn stage<'a>(
         &mut self,
@@ -130,6 +153,8 @@ impl Applied {
         self.keys.forget(at, limits.rooms.key_window);
         let (new_keys, entries, bytes, states, blocks, reacted) = Default::default();
         let (epoch, pins) = (self.life.epoch(room), self.tail.pins.to_vec());
+        let before = loaded.rules.as_deref();
+        let rules = StagedRules::new(before.map(|rules| &rules.governance), self.tail.ruled);
         let mut staging = Staging {
             room,
             limits,
@@ -147,26 +172,48 @@ impl Applied {
             reacted,
             pins,
             erasing,
+            rules,
         };
         let mut answers = Vec::new();
         for work in works {
             let Some(answer) = self.add(work, &mut staging) else { break };
             answers.push(answer);
         }
-        let Staging { entries, states, blocks, has_threads, mut pins, erasing, .. } = staging;
+        let Staging { entries, states, blocks, has_threads, mut pins, erasing, rules, .. } = staging;
         let head = self.tail.head + entries.len() as u64;
         let added = entries.iter().filter(|entry| entry.is_message()).count() as u64;
         let messages = self.tail.messages + added;
         let oldest = self.tail.oldest.max(retained(head, messages, log.retain_messages)).max(1);
         pins.retain(|seq| *seq >= oldest);
         let (id, previous) = (random_number(), self.tail.id);
+        let StagedRules { governance, ruled, .. } = rules;
+        let governance = governance.filter(|_| ruled > self.tail.ruled);
+        let rules = governance.map(|governance| NewRules::new(before, governance.into_owned(), ruled));
         let (place, copy) = (0, None);
-        let record =
-            Record { place, copy, id, previous, oldest, messages, has_threads, pins, erasing, entries };
-        Staged { bytes: record.encode(), record, states: states.into_iter().collect(), blocks, answers }
+        let record = Record {
+            place,
+            copy,
+            id,
+            previous,
+            oldest,
+            messages,
+            has_threads,
+            ruled,
+            pins,
+            erasing,
+            entries,
+        };
+        Staged {
+            bytes: record.encode(),
+            record,
+            states: states.into_iter().collect(),
+            blocks,
+            rules,
+            answers,
+        }
     }
 
-    /// Adds the entry of a message or a change to a record. Returns `None` if it has no space there.
+    /// Adds the entry of a message, a change or an act to a record. Returns `None` if it has no space there.
     fn add(&self, work: &Work, staging: &mut Staging<'_>) -> Option<Answer> {
         let key = match self.key(work, staging) {
             Ok(Ok(key)) => key,
@@ -178,13 +225,17 @@ impl Applied {
         let seq = self.tail.head + 1 + staging.entries.len() as u64;
         match work {
             Work::Append(message) => staging.append(message, seq, key),
-            Work::Change(change) if (1..=self.tail.head).contains(&change.target) => {
-                let is_readable = change.target >= self.tail.first();
-                staging.change(change, seq, key, is_readable)
-            }
-            // It may be a message of this record, whose record must not be the one that is replaced.
-            Work::Change(change) if change.target < seq && change.target > 0 => None,
-            Work::Change(_) => Some(ChangeError::NoMessage.into()),
+            Work::Act(act) => staging.govern(act, seq),
+            Work::Change(change) => match staging.check_change(change) {
+                Err(error) => Some(error.into()),
+                Ok(change) if (1..=self.tail.head).contains(&change.target) => {
+                    let is_readable = change.target >= self.tail.first();
+                    staging.change(&change, seq, key, is_readable)
+                }
+                // It may be a message of this record, whose record must not be the one that is replaced.
+                Ok(change) if change.target < seq && change.target > 0 => None,
+                Ok(_) => Some(ChangeError::NoMessage.into()),
+            },
         }
     }
 
@@ -212,6 +263,9 @@ impl Applied {
 
 impl Staging<'_> {
     fn append(&mut self, message: &NewMessage, seq: u64, key: Option<KeyUse>) -> Option<Answer> {
+        if let Err(error) = self.check_send(message) {
+            return Some(of_append(error).into());
+        }
         let root = match self.judge_links(message, seq)? {
             Ok(root) => root,
             Err(error) => return Some(error.into()),
@@ -312,6 +366,17 @@ impl Staging<'_> {
 
     fn answer(&self, seq: Option<u64>, at: u64) -> Receipt {
         Receipt { epoch: self.epoch.clone(), seq, at, duplicate: false }
+    }
+}
+
+impl Answer {
+    /// Returns true if a later entry could be the reason for another answer.
+    pub(super) fn is_refusal(&self) -> bool {
+        match &self.result {
+            Ok(receipt) => receipt.seq.is_none(),
+            Err(ChangeError::KeyConflict | ChangeError::Unavailable(_)) => false,
+            Err(_) => true,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::life::Life;
 use crate::record::Record;
 
 use super::places::Places;
+use super::rules::StoredRules;
 
 /// The records of which a room remembers that it has reported them.
 const MAX_REPORTED: usize = 32;
@@ -25,6 +26,8 @@ pub(crate) struct Tail {
     pub(crate) messages: u64,
     /// True if the room has, or has had, a message in a thread.
     pub(crate) has_threads: bool,
+    /// The position of the newest act; 0 without one.
+    pub(crate) ruled: u64,
     /// The pinned messages, ascending.
     pub(crate) pins: Arc<[u64]>,
     /// The deleted messages whose text may not be erased yet.
@@ -33,10 +36,10 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn of(record: &Record) -> Self {
-        let Record { place, id, oldest, messages, has_threads, .. } = *record;
+        let Record { place, id, oldest, messages, has_threads, ruled, .. } = *record;
         let (pins, erasing) = (record.pins.as_slice().into(), record.erasing.as_slice().into());
         let (head, at) = (record.last(), record.at());
-        Self { place, id, head, oldest, at, messages, has_threads, pins, erasing }
+        Self { place, id, head, oldest, at, messages, has_threads, ruled, pins, erasing }
     }
 
     /// Returns true if the log has entries that are not messages.
@@ -74,6 +77,8 @@ pub(super) struct RoomState {
     reported: VecDeque<(u64, u64)>,
     /// Those of [`Tail::erasing`] whose text is erased.
     erased: BTreeSet<u64>,
+    /// The rules of the room, once they were needed.
+    rules: Option<Arc<StoredRules>>,
 }
 
 /// The result of [`RoomState::note`].
@@ -89,8 +94,20 @@ pub(super) enum Noted {
 
 impl RoomState {
     pub(super) fn new(life: Arc<Life>) -> Self {
-        let (tail, places, reported, erased) = Default::default();
-        Self { life, tail, places, is_renewing: false, reported, erased }
+        let (tail, places, reported, erased, rules) = Default::default();
+        Self { life, tail, places, is_renewing: false, reported, erased, rules }
+    }
+
+    /// Records the rules of the room, unless newer ones are known.
+    pub(super) fn note_rules(&mut self, life: &Arc<Life>, rules: &Arc<StoredRules>) {
+        if Arc::ptr_eq(&self.life, life) && self.rules.as_ref().is_none_or(|known| known.seq < rules.seq) {
+            self.rules = Some(Arc::clone(rules));
+        }
+    }
+
+    /// Returns the newest rules of the room that this node knows of.
+    pub(super) fn rules(&self, life: &Arc<Life>) -> Option<Arc<StoredRules>> {
+        self.rules.clone().filter(|_| Arc::ptr_eq(&self.life, life))
     }
 
     /// Records that the text of a deleted message is erased.

@@ -1,4 +1,4 @@
-use chat_core::{AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewChange, NewMessage};
+use chat_core::{AppendError, AppendReceipt, ChangeError, ChangeReceipt, NewAct, NewChange, NewMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::record::KeyUse;
@@ -9,6 +9,7 @@ use crate::record::KeyUse;
 pub(crate) enum Work {
     Append(NewMessage),
     Change(NewChange),
+    Act(Box<NewAct>),
 }
 
 impl Work {
@@ -16,8 +17,8 @@ impl Work {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Append(message) => message.body.get().len(),
-            // The texts of a change are in no record.
-            Self::Change(_) => 0,
+            // The texts of a change are in no record, and those of an act are short.
+            Self::Change(_) | Self::Act(_) => 0,
         }
     }
 
@@ -25,7 +26,7 @@ impl Work {
     pub(super) fn targets(&self) -> impl Iterator<Item = u64> {
         let targets = match self {
             Self::Append(NewMessage { links: Some(links), .. }) => [links.reply_to, links.thread],
-            Self::Append(_) => [None, None],
+            Self::Append(_) | Self::Act(_) => [None, None],
             Self::Change(change) => [Some(change.target), None],
         };
         targets.into_iter().flatten()
@@ -35,6 +36,7 @@ impl Work {
         match self {
             Self::Append(message) => KeyUse::of(message),
             Self::Change(change) => KeyUse::of_change(change),
+            Self::Act(_) => None,
         }
     }
 }
@@ -43,7 +45,7 @@ impl Work {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receipt {
     pub(crate) epoch: String,
-    /// `None` if a change has changed nothing.
+    /// `None` if a change or an act has changed nothing.
     pub(crate) seq: Option<u64>,
     pub(crate) at: u64,
     pub(crate) duplicate: bool,

@@ -16,7 +16,7 @@ use super::erase::RETRY;
 use super::job::{Job, expire, refuse};
 use super::load::Loaded;
 use super::records::KeyRecords;
-use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, Staged, unix_millis};
+use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged, unix_millis};
 use super::{SharedRoom, States, Tail, View, Work};
 
 /// The time after which a writer without an append ends, and forgets the keys of its room.
@@ -77,7 +77,7 @@ impl Writer {
         }
     }
 
-    /// Stores messages and changes, in one record unless they are too large, and answers each.
+    /// Stores messages, changes and acts, in one record unless they are too large, and answers each.
     async fn store(&mut self, mut batch: Vec<Job>) {
         let mut failures = 0;
         loop {
@@ -101,6 +101,10 @@ impl Writer {
                 if staged.answers.is_empty() {
                     // The log has changed since.
                     pause(&mut failures).await;
+                } else if staged.answers.iter().any(Answer::is_refusal) && !self.is_at_end().await {
+                    // Another node may have stored what allows it.
+                    pause(&mut failures).await;
+                    continue;
                 }
                 self.answer(&mut batch, staged.answers);
                 continue;
@@ -110,7 +114,11 @@ impl Writer {
                 Tried::Stored(place) => {
                     self.room.node.counters.stored(staged.record.entries.len());
                     staged.record.place = place;
+                    let rules = staged.rules.take();
                     if let Some(log) = &mut self.log {
+                        if let Some(rules) = &rules {
+                            self.room.state.lock().note_rules(&log.life, &rules.stored);
+                        }
                         if log.tail.place < place {
                             log.apply(Some(&staged.record));
                         }
@@ -123,6 +131,9 @@ impl Writer {
                     }
                     self.answer(&mut batch, staged.answers);
                     self.remove_states(loaded, &staged.states).await;
+                    if let Some(rules) = rules {
+                        self.remove_rules(rules).await;
+                    }
                     // Another node may have ended before it has completed a deletion.
                     self.room.resume_erasure(RETRY.0);
                     failures = 0;
@@ -158,6 +169,21 @@ impl Writer {
                 self.room.node.link.erase_later(place).await;
             }
         }
+    }
+
+    /// Removes the parts of the rules that were replaced.
+    async fn remove_rules(&self, rules: NewRules) {
+        let Some(log) = &self.log else { return };
+        for (part, _) in rules.parts {
+            // If it fails, the next act removes them too.
+            self.room.node.link.keep_last(&log.life.rules_subject(&self.room.token, part)).await;
+        }
+    }
+
+    /// Returns true if the leader has no record that this writer does not know.
+    async fn is_at_end(&self) -> bool {
+        let (Some(log), Ok(view)) = (&self.log, self.room.look().await) else { return false };
+        Arc::ptr_eq(&view.life, &log.life) && view.tail.place == log.tail.place
     }
 
     fn stage(&mut self, batch: &[Job], loaded: &Loaded) -> Option<Staged> {
@@ -206,13 +232,15 @@ impl Writer {
             let highest = life.highest();
             let subject = life.subject(&self.room.token);
             let token = &self.room.token;
-            // The states come right before the record, as the other nodes expect them.
+            // The nodes expect the states right before the record.
+            let rules = staged.rules.iter().flat_map(|rules| &rules.parts);
+            let rules = rules.map(|(part, bytes)| (life.rules_subject(token, part), bytes.clone()));
             let blocks = staged.blocks.iter();
             let blocks =
                 blocks.map(|(root, block)| (life.block_subject(token, root, block.number), block.encode()));
             let states =
                 staged.states.iter().map(|(seq, state)| (life.state_subject(token, seq), state.encode()));
-            let parts: Vec<_> = blocks.chain(states).collect();
+            let parts: Vec<_> = rules.chain(blocks).chain(states).collect();
             let start = Instant::now();
             match self.room.node.link.append(&subject, last, staged.bytes.clone(), &parts).await {
                 Ok(_) if life.is_lost() => {

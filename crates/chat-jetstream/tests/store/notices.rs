@@ -49,7 +49,7 @@ async fn a_node_hears_of_a_deletion_whose_record_was_replaced_although_all_notic
 }
 
 /// Lets the stream publish no notice any more.
-async fn lose_notices(client: &Client) {
+pub(crate) async fn lose_notices(client: &Client) {
     let info = request(client, "STREAM.INFO.chat", &json!({})).await.expect("a stream");
     let mut config = info["config"].clone();
     config.as_object_mut().expect("settings").remove("republish").expect("notices");

@@ -48,8 +48,8 @@ pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};
 pub(crate) use rules::is_title;
 pub use rules::{
-    Act, ActContext, ActEffect, ActEntry, ActState, Direct, JoinRule, NewAct, NoRight, PostRule, Restrict,
-    Restriction, Right, Rights, RoomRules, Standing,
+    Act, ActContext, ActEffect, ActEntry, ActState, Direct, Governance, JoinRule, NewAct, NoRight, PostRule,
+    Restrict, Restriction, Right, Rights, RoomRules, Standing,
 };
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};
 pub use state::Room;

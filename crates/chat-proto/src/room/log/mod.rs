@@ -8,7 +8,7 @@ use std::sync::Arc;
 use self::entry::Entry;
 use self::keys::{Keys, OtherContent, Use};
 use super::marker::Markers;
-use super::rules::Projection;
+use super::rules::Governance;
 use super::{
     ActEffect, ActEntry, AppendError, AppendReceipt, Change, ChangeError, ChangeKind, ChangeReceipt, Linked,
     LogBounds, Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, RoomRules, Standing,
@@ -53,7 +53,7 @@ pub struct Log {
     pins: BTreeSet<u64>,
     keys: Keys,
     /// The rules and the standings. `None` if the log never had an act.
-    projection: Option<Box<Projection>>,
+    governance: Option<Box<Governance>>,
     markers: Markers,
 }
 
@@ -81,7 +81,7 @@ impl Log {
             has_changes: false,
             pins: BTreeSet::new(),
             keys: Keys::default(),
-            projection: None,
+            governance: None,
             markers: Markers::default(),
         }
     }
@@ -111,8 +111,8 @@ impl Log {
             }
             self.keys.check_space(used, &self.limits.rooms)?;
         }
-        let role = match &self.projection {
-            Some(projection) => projection.check_send(&message, at.max(self.last_at))?,
+        let role = match &self.governance {
+            Some(governance) => governance.check_send(&message, at.max(self.last_at))?,
             None if self.room.is_direct() => return Err(AppendError::Forbidden),
             None => message.role,
         };
@@ -155,8 +155,8 @@ impl Log {
             }
             self.keys.check_space(used, &self.limits.rooms)?;
         }
-        if let Some(projection) = &self.projection {
-            projection.check_change(&mut change, at.max(self.last_at))?;
+        if let Some(governance) = &self.governance {
+            change.role = governance.check_change(&change, at.max(self.last_at))?;
         }
         let target = change.target;
         let index = self.index(target).ok_or(ChangeError::NoMessage)?;
@@ -209,16 +209,16 @@ impl Log {
             return Err(ChangeError::Forbidden);
         }
         let (seq, at) = self.next(at);
-        let none = || Projection::new(self.room.clone());
-        let mut context = match &self.projection {
-            Some(projection) => projection.context(&new, self.head > 0),
+        let none = || Governance::new(self.room.clone());
+        let mut context = match &self.governance {
+            Some(governance) => governance.context(&new, self.head > 0),
             None => none().context(&new, self.head > 0),
         };
         if context.needs_space(&new, at, &self.limits)
-            && let Some(projection) = &mut self.projection
+            && let Some(governance) = &mut self.governance
         {
-            projection.remove_ended(at);
-            context = projection.context(&new, self.head > 0);
+            governance.remove_ended(at);
+            context = governance.context(&new, self.head > 0);
         }
         let effect = context.judge(&new, at, &self.limits)?;
         let (ActEffect::Store(state) | ActEffect::Create(state)) = &effect else {
@@ -226,7 +226,7 @@ impl Log {
         };
         let entry = ActEntry::new(seq, at, new.user.clone(), state.clone());
         let stored = entry.encode(&self.room);
-        self.projection.get_or_insert_with(|| Box::new(none())).apply(&new.user, &effect);
+        self.governance.get_or_insert_with(|| Box::new(none())).apply(&new.user, &effect);
         self.has_changes = true;
         self.push(at, Entry::act(stored.clone()), None);
         Ok((ChangeReceipt::new(self.epoch.clone(), seq), Some(stored)))
@@ -234,8 +234,8 @@ impl Log {
 
     /// Returns the rules of the room, and the standing that holds for a user.
     pub fn standing(&self, user: &UserKey) -> (RoomRules, Standing) {
-        match &self.projection {
-            Some(projection) => (projection.rules().into_owned(), projection.standing(user, Role::None)),
+        match &self.governance {
+            Some(governance) => (governance.rules().into_owned(), governance.standing(user, Role::None)),
             None => (RoomRules::unset(&self.room), Standing::default()),
         }
     }
@@ -306,8 +306,8 @@ impl Log {
     /// Returns the bytes that the entries, keys and markers take.
     pub fn memory_bytes(&self) -> usize {
         let entries = self.bytes + self.entries.capacity() * size_of::<Entry>();
-        let projection = self.projection.as_ref().map_or(0, |projection| projection.memory_bytes());
-        entries + self.keys.memory_bytes() + self.markers.memory_bytes() + projection
+        let governance = self.governance.as_ref().map_or(0, |governance| governance.memory_bytes());
+        entries + self.keys.memory_bytes() + self.markers.memory_bytes() + governance
     }
 
     /// Drops the older half of the entries, but never the newest one. Returns true if a further call can drop more.
@@ -326,7 +326,7 @@ impl Log {
         LogBounds::new(self.epoch.clone(), self.head)
             .with_first(self.first())
             .with_changes(self.has_changes)
-            .with_rules(self.projection.is_some())
+            .with_rules(self.governance.is_some())
             .with_pins(self.pins.iter().copied().collect())
     }
 

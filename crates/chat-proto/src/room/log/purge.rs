@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::entry::Entry;
 use super::{ChangedEntries, Log};
-use crate::room::rules::Projection;
+use crate::room::rules::Governance;
 use crate::room::{Act, ActEntry, ActState, ChangeError, ChangeReceipt, Deleted, NewAct};
 
 impl Log {
@@ -25,9 +25,9 @@ impl Log {
             return Err(ChangeError::Forbidden);
         }
         let (seq, at) = self.next(at);
-        let none = || Projection::new(self.room.clone());
-        let context = match &self.projection {
-            Some(projection) => projection.context(&new, self.head > 0),
+        let none = || Governance::new(self.room.clone());
+        let context = match &self.governance {
+            Some(governance) => governance.context(&new, self.head > 0),
             None => none().context(&new, self.head > 0),
         };
         context.judge_purge(&new, at)?;

@@ -3,8 +3,8 @@
 mod act;
 mod direct;
 mod entry;
+mod governance;
 mod judge;
-mod projection;
 mod right;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ pub use act::{Act, NewAct};
 pub use direct::Direct;
 pub use entry::{ActEntry, ActState};
 pub(super) use entry::{Affects, affects};
+pub use governance::Governance;
 pub use judge::{ActContext, ActEffect};
-pub(super) use projection::Projection;
 pub use right::{NoRight, Right, Rights};
 
 use crate::{Limits, Role, UserKey, has_visible, is_printable};
