@@ -16,7 +16,7 @@ use crate::{CloseCode, Page, RoomName, Unavailable};
 /// The rooms whose tails the session is behind. One log is read at a time.
 #[derive(Default)]
 pub(super) struct CatchUps {
-    reading: Option<CatchUp>,
+    reading: Option<Box<CatchUp>>,
     /// Rooms that wait for their turn.
     waiting: Vec<RoomName>,
 }
@@ -75,7 +75,7 @@ impl<C: Connection> Driver<'_, C> {
                         page.await
                     }
                     .boxed();
-                    self.catch_ups.reading = Some(CatchUp { room, up_to, page });
+                    self.catch_ups.reading = Some(Box::new(CatchUp { room, up_to, page }));
                     reads = true;
                 }
                 Delivery::Renewed => self.end(End::Closing(CloseCode::LogRenewed)),
@@ -85,13 +85,13 @@ impl<C: Connection> Driver<'_, C> {
     }
 
     pub(super) fn poll_catch_up(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(CatchUp { page, .. }) = &mut self.catch_ups.reading else {
+        let Some(CatchUp { page, .. }) = self.catch_ups.reading.as_deref_mut() else {
             return false;
         };
         let Poll::Ready(page) = page.poll_unpin(cx) else {
             return false;
         };
-        if let Some(CatchUp { room, up_to, .. }) = self.catch_ups.reading.take()
+        if let Some(CatchUp { room, up_to, .. }) = self.catch_ups.reading.take().map(|reading| *reading)
             && let Some(membership) = self.session.membership_mut(&room)
         {
             let is_replaying = membership.is_replaying();

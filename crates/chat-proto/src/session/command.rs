@@ -25,13 +25,13 @@ impl<M> Session<M> {
         let is_send =
             |command: &Command| matches!(command, Command::Send { room, .. } if self.rooms.contains(room));
         if overlaps && !parsed.command.as_ref().is_ok_and(is_send) {
-            self.next = Some(parsed);
+            self.next = Some(Box::new(parsed));
             return Vec::new();
         }
         if let Err((wait, refused)) = self.take_tokens(now, parsed.command.as_ref().map_or(1, Command::cost))
         {
             if overlaps {
-                self.next = Some(parsed);
+                self.next = Some(Box::new(parsed));
                 return Vec::new();
             }
             self.refused.connection += refused.connection;

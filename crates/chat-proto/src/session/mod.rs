@@ -65,7 +65,7 @@ pub struct Session<M> {
     /// The operations in flight, oldest first. If there are several, all are messages.
     in_flight: SmallVec<[InFlight; 1]>,
     /// The command after them, if it was parsed and must wait until nothing is in flight.
-    next: Option<Parsed>,
+    next: Option<Box<Parsed>>,
     /// The commands after that one.
     backlog: VecDeque<Bytes>,
     /// The times of the last errors.
@@ -315,7 +315,7 @@ impl<M> Session<M> {
             if !self.is_busy()
                 && let Some(parsed) = self.next.take()
             {
-                effects.extend(self.carry_out_parsed(now, parsed));
+                effects.extend(self.carry_out_parsed(now, *parsed));
             } else if self.takes_command()
                 && let Some(text) = self.backlog.pop_front()
             {
