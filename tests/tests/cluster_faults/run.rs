@@ -20,8 +20,8 @@ const WRITERS: usize = 4;
 /// The messages that must be acknowledged before the fault, and after it.
 const ENOUGH: u64 = 60;
 
-/// The time for them, and for each further wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time for them, and for each further wait. A busy disk may stall for a minute.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The time in which every participant must know who is in the room.
 const PRESENCE_LIMIT: Duration = Duration::from_secs(60);
