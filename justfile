@@ -36,6 +36,14 @@ abuse *arguments:
 load-durability *arguments:
     apps/chat-load/durability {{arguments}}
 
+# Compare the CPU time of a delivery on a node of a cluster with a single server: just load-cluster --rounds 3
+load-cluster *arguments:
+    apps/chat-load/cluster-costs {{arguments}}
+
+# Measure appends, deliveries and reads of a cluster on loopback, in this number of rounds: just bench-cluster 5
+bench-cluster *arguments:
+    cargo bench -p chat-jetstream --bench cluster -- {{arguments}}
+
 # Measure the cost of edits, reactions and pages with reactions: just load-changes --rounds 3
 load-changes *arguments:
     apps/chat-load/change-costs {{arguments}}

@@ -3,7 +3,7 @@
 //! It answers questions that no test can ask: 10 million users, the storm of joins after the death of a node, a stream
 //! without a leader. Each scenario is a function of a seed, and returns tables; the same seed returns the same tables.
 //! Storms, outages, restarts and losses are simulated event by event ([`Agenda`]), with the rules of the product and
-//! with the constants in [`figures`]. A constant has its source: a measurement, a file of the product, or an assumption.
+//! the constants in [`figures`]. Each constant has its source: a measurement, a file of the product, or an assumption.
 //!
 //! `docs/scale.md` has the tables, and what follows from them. The crate depends on nothing of the chat, so that it is
 //! built in seconds.

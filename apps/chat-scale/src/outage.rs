@@ -87,7 +87,9 @@ struct Run<'a> {
     random: Rng,
     rooms: Vec<Room>,
     stream: Queue<(usize, u32)>,
+    /// Sends that wait in nodes, and those that their clients will repeat.
     waiting: usize,
+    repeating: usize,
     result: Endured,
 }
 
@@ -97,14 +99,15 @@ pub fn endure(outage: &Outage, seed: u64) -> Endured {
     let mut agenda = Agenda::default();
     agenda.add(0.0, Event::Arrive);
     let (random, stream) = (Rng::with_seed(seed), Queue::new(usize::MAX));
-    let mut run = Run { outage, agenda, random, rooms, stream, waiting: 0, result: Endured::default() };
+    let mut run =
+        Run { outage, agenda, random, rooms, stream, waiting: 0, repeating: 0, result: Endured::default() };
     while let Some(event) = run.agenda.next_event() {
         if run.agenda.now() > BEFORE + outage.length + AFTER {
             break;
         }
         run.handle(event);
     }
-    run.result.waiting = run.result.sends - run.result.stored;
+    run.result.waiting = (run.waiting + run.repeating) as u64;
     run.result
 }
 
@@ -128,7 +131,10 @@ impl Run<'_> {
                 self.result.sends += 1;
                 self.send(room, Send { first: now, until: now + CALL_TIMEOUT.value, refusals: 0 });
             }
-            Event::Send(room, send) => self.send(room, send),
+            Event::Send(room, send) => {
+                self.repeating -= 1;
+                self.send(room, send);
+            }
             Event::Served => {
                 let (request, goes_on) = self.stream.finish();
                 if let Some((room, ticket)) = request.filter(|_| self.has_leader()) {
@@ -229,6 +235,7 @@ impl Run<'_> {
         self.rooms[number].jobs = rest;
         self.waiting -= late.len();
         for job in late {
+            self.repeating += 1;
             self.result.unavailable += 1;
             let (first, longest) = BACKOFF;
             let wait = self.random.f64() * (first * 2_f64.powi(job.refusals)).min(longest);

@@ -100,7 +100,7 @@ pub fn weather(storm: &Storm, seed: u64) -> Weathered {
         }
         run.handle(event);
     }
-    run.result.missing = storm.clients - run.result.back.count();
+    run.result.missing = run.clients.iter().filter(|client| client.room < storm.open.len()).count();
     run.result
 }
 

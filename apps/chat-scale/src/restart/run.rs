@@ -85,6 +85,8 @@ struct Run {
     notices: Vec<(f64, f64)>,
     rooms: HashMap<usize, Room>,
     writers: HashMap<WriterId, Writer>,
+    /// Messages that their clients will send again.
+    repeating: usize,
     result: Moved,
 }
 
@@ -105,12 +107,13 @@ pub fn restart(ending: Ending, window: f64, seed: u64) -> Moved {
     let notices = notices.collect();
     let mut agenda = Agenda::default();
     agenda.add(0.0, Event::Arrive);
-    let (rooms, writers, result) = Default::default();
-    let mut run = Run { ending, window, agenda, random, notices, rooms, writers, result };
+    let (rooms, writers, repeating, result) = Default::default();
+    let mut run = Run { ending, window, agenda, random, notices, rooms, writers, repeating, result };
     while let Some(event) = run.agenda.next_event() {
         run.handle(event);
     }
-    run.result.waiting = run.result.sent - run.result.stored;
+    let waiting: usize = run.writers.values().map(|writer| writer.jobs.len()).sum();
+    run.result.waiting = (waiting + run.repeating) as u64;
     run.result
 }
 
@@ -133,7 +136,10 @@ impl Run {
                 self.result.sent += 1;
                 self.send(node, Send { room, first: now, until: now + CALL_TIMEOUT.value });
             }
-            Event::Send(node, send) => self.send(node, send),
+            Event::Send(node, send) => {
+                self.repeating -= 1;
+                self.send(node, send);
+            }
             Event::Expire(id) => self.expire(id),
             Event::Again(id) => {
                 self.writers.entry(id).or_default().state = State::Idle;
@@ -179,6 +185,7 @@ impl Run {
             self.result.in_vain += 1;
             if self.ending == Ending::Hangs {
                 self.result.unavailable += 1;
+                self.repeating += 1;
                 let wait = CALL_TIMEOUT.value + self.random.f64() * FIRST_WAIT;
                 let until = now + wait + CALL_TIMEOUT.value;
                 return self.agenda.add_in(wait, Event::Send(node, Send { until, ..send }));
@@ -207,6 +214,7 @@ impl Run {
         writer.jobs.extend(rest);
         for job in late {
             self.result.unavailable += 1;
+            self.repeating += 1;
             let wait = self.random.f64() * FIRST_WAIT;
             let until = now + wait + CALL_TIMEOUT.value;
             let node = self.random.usize(1..self.notices.len());
