@@ -11,6 +11,7 @@ mod purges;
 mod queue;
 mod quota;
 mod retention;
+mod room_rows;
 mod state;
 mod writer;
 

@@ -15,6 +15,7 @@ use super::purges::Purges;
 use super::queue::{AppendQueue, AppendRequest};
 use super::quota::Quota;
 use super::retention::{RetentionPolicy, RetentionSweep, SweepStep};
+use super::room_rows::RoomRows;
 use super::state::StoreState;
 use crate::Options;
 use crate::database::{LockedDatabase, Purge};
@@ -62,6 +63,7 @@ struct Writer {
     connection: WriteConnection,
     indexer: Indexer,
     key_counts: KeyCounts,
+    room_rows: RoomRows,
     quota: Quota,
     /// `true` while the write-ahead log must be emptied.
     is_checkpointing: bool,
@@ -78,6 +80,7 @@ impl Writer {
             state,
             indexer,
             key_counts: KeyCounts::default(),
+            room_rows: RoomRows::default(),
             quota: Quota::new(options.max_disk_bytes),
             is_checkpointing: false,
             sweep: None,
@@ -194,12 +197,12 @@ impl Writer {
     fn write(&mut self, requests: &[AppendRequest]) -> Result<(StoredBatch, Vec<Outcome>), WriteError> {
         let now = self.connection.now();
         let limits = self.batch_limits();
-        let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
+        let (quota, key_counts, rows) = (&mut self.quota, &mut self.key_counts, &self.room_rows);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
         let written = self.connection.transact(|transaction, erasures| {
             let is_full = quota.is_full(transaction, other_bytes)?;
             let limits = BatchLimits { is_full, ..limits };
-            let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
+            let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
             let outcomes = requests
                 .iter()
                 .map(|request| match &request.entry {
@@ -217,7 +220,10 @@ impl Writer {
             }
             Ok((appended.bytes > 0 || appended.has_marked, (appended, outcomes, is_full)))
         });
-        let (mut appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
+        let (mut appended, outcomes, is_full) = written.inspect_err(|_| {
+            self.key_counts.clear();
+            self.room_rows.clear();
+        })?;
         self.state.counters.set_full(is_full);
         if is_full {
             self.connection.request_emptying();
@@ -239,7 +245,8 @@ impl Writer {
     /// Passes committed entries to the indexer, and lets deleted content be erased.
     fn note_stored(&mut self, stored: &mut StoredBatch) {
         if stored.bytes > 0 {
-            self.indexer.add(stored.bytes, std::mem::take(&mut stored.rooms));
+            self.indexer.add(stored.bytes, stored.rooms.values().map(|row| row.id));
+            self.room_rows.note_committed(std::mem::take(&mut stored.rooms));
         }
         if !stored.deletions.is_empty() {
             self.connection.request_erasure();
@@ -253,9 +260,9 @@ impl Writer {
         // A step that fails changes nothing.
         let mut purge = running.purge.clone();
         let (now, limits, tail) = (self.connection.now(), self.batch_limits(), self.state.tail_events());
-        let key_counts = &mut self.key_counts;
+        let (key_counts, rows) = (&mut self.key_counts, &self.room_rows);
         let step = self.connection.transact(|transaction, erasures| {
-            let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
+            let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
             let step = batch.purge(&mut purge, tail)?;
             let stored = batch.finish()?;
             if !stored.deletions.is_empty() {
@@ -280,6 +287,7 @@ impl Writer {
             }
             Err(error) => {
                 self.key_counts.clear();
+                self.room_rows.clear();
                 let cause = error.to_string();
                 running.answer(&self.state.notifier, &Err(Unavailable::new(&*cause).into()));
                 if error.may_concern_one_room() && running.has_failed_often() {
@@ -306,6 +314,8 @@ impl Writer {
         let now = self.connection.now();
         let is_time_due = self.connection.is_time_due();
         let (state, key_counts) = (&self.state, &mut self.key_counts);
+        // The sweep changes rows itself.
+        self.room_rows.clear();
         let step = self.connection.transact(|transaction, _| {
             let is_open = |room: &str| state.notifier.is_subscribed(room);
             let step = sweep.step(transaction, policy, now, key_counts, is_open)?;
