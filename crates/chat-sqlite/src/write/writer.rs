@@ -245,7 +245,8 @@ impl Writer {
     /// Passes committed entries to the indexer, and lets deleted content be erased.
     fn note_stored(&mut self, stored: &mut StoredBatch) {
         if stored.bytes > 0 {
-            self.indexer.add(stored.bytes, stored.rooms.values().map(|row| row.id));
+            let has_deletions = !stored.deletions.is_empty();
+            self.indexer.add(stored.bytes, stored.rooms.values().map(|row| row.id), has_deletions);
             self.room_rows.note_committed(std::mem::take(&mut stored.rooms));
         }
         if !stored.deletions.is_empty() {
