@@ -6,6 +6,7 @@ mod connection;
 mod counters;
 mod error;
 mod key_counts;
+mod mailbox;
 mod notifier;
 mod purges;
 mod queue;

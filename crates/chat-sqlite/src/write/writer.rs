@@ -1,16 +1,17 @@
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chat_core::{ChangeError, Unavailable};
+use tokio::sync::oneshot;
 
 use super::batch::{AlteredEntry, AppendBatch, BatchLimits, Outcome, Position, Prepared, StoredBatch};
 use super::connection::WriteConnection;
 use super::error::WriteError;
 use super::key_counts::KeyCounts;
-use super::notifier::CommittedMessage;
+use super::mailbox::{Received, Receiver};
+use super::notifier::{CommittedMessage, Reply};
 use super::purges::Purges;
 use super::queue::{AppendQueue, AppendRequest};
 use super::quota::Quota;
@@ -89,16 +90,15 @@ impl Writer {
         }
     }
 
-    fn run(mut self, requests: &Receiver<AppendRequest>) -> bool {
+    fn run(mut self, requests: &Receiver) -> bool {
         loop {
-            match requests.recv_timeout(self.idle_time()) {
-                Ok(first) => {
-                    let waiting = std::iter::once(first).chain(requests.try_iter());
-                    let batch = waiting.take(self.options.max_batch_messages.max(1)).collect();
+            match requests.take(self.options.max_batch_messages, self.idle_time()) {
+                Received::Batch(batch) => {
                     self.commit(batch);
+                    self.state.notifier.publish_overdue(PUBLISH_DELAY);
                 }
-                Err(RecvTimeoutError::Timeout) => self.state.notifier.publish_backlog(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Received::Nothing => self.state.notifier.publish_backlog(),
+                Received::Closed => break,
             }
             self.is_checkpointing = self.connection.checkpoint();
             self.sweep();
@@ -137,9 +137,11 @@ impl Writer {
         self.purges.note_appends();
         match self.write(&batch) {
             Ok((mut stored, outcomes)) => {
-                for (request, outcome) in batch.into_iter().zip(outcomes) {
-                    self.reply(request, outcome, &mut stored);
-                }
+                let replies = batch.into_iter().zip(outcomes);
+                let replies =
+                    replies.filter_map(|(request, outcome)| self.answer(request, outcome, &mut stored));
+                let replies: Vec<_> = replies.collect();
+                self.state.notifier.reply(replies);
             }
             Err(error) if error.may_concern_one_room() && batch.len() > 1 => {
                 for request in batch {
@@ -149,15 +151,20 @@ impl Writer {
             Err(error) => {
                 let cause = error.to_string();
                 self.record_failure(&cause);
-                for request in batch {
-                    let error = ChangeError::from(Unavailable::new(&*cause));
-                    self.reply(request, Outcome::Refused(error), &mut StoredBatch::default());
-                }
+                let error = ChangeError::from(Unavailable::new(&*cause));
+                let replies = batch.into_iter().map(|request| (request.reply, Err(error.clone())));
+                self.state.notifier.reply(replies.collect());
             }
         }
     }
 
-    fn reply(&mut self, request: AppendRequest, outcome: Outcome, batch: &mut StoredBatch) {
+    /// Passes an entry to the notifier. Returns the reply to its append, `None` if that comes later.
+    fn answer(
+        &mut self,
+        request: AppendRequest,
+        outcome: Outcome,
+        batch: &mut StoredBatch,
+    ) -> Option<(oneshot::Sender<Reply>, Reply)> {
         let AppendRequest { entry, reply, place } = request;
         let enqueue = |AlteredEntry { stored, erased }| {
             let room = entry.room().clone();
@@ -181,17 +188,14 @@ impl Writer {
             }
             Outcome::Known(receipt) => Ok(receipt),
             Outcome::Purging { id, up_to } => {
-                let Prepared::Purge(act) = entry else { return };
-                let refused = self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply);
-                if let Some(reply) = refused {
-                    let error = Unavailable::over_quota("too many callers wait for the purge");
-                    self.state.notifier.reply(reply, Err(error.into()));
-                }
-                return;
+                let Prepared::Purge(act) = entry else { return None };
+                let refused = self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply)?;
+                let error = Unavailable::over_quota("too many callers wait for the purge");
+                return Some((refused, Err(error.into())));
             }
             Outcome::Refused(error) => Err(error),
         };
-        self.state.notifier.reply(reply, result);
+        Some((reply, result))
     }
 
     fn write(&mut self, requests: &[AppendRequest]) -> Result<(StoredBatch, Vec<Outcome>), WriteError> {
