@@ -52,11 +52,13 @@
 //! contain a complete store of a known version is refused before anything is written to it.
 //!
 //! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
-//! replies. [`Durability`] decides if the commit includes a sync. The tasks that append also publish the committed
-//! messages, because waking members from the writer thread costs more. Several tasks publish at the same time, so the
-//! sinks can get the messages in any order. The chat orders them by `seq`. The writer thread publishes the message of
-//! an append that was dropped, or that is not polled within 10 ms. A write that fails is answered as unavailable, and
-//! nothing of it is published. The store then tries again at the next append, and after one second.
+//! replies. An append wakes the thread when the runtime has run the tasks that are due, so that their appends share the
+//! transaction. [`Durability`] decides if the commit includes a sync. The thread wakes the task of the first reply,
+//! which wakes the others. The tasks also publish the committed messages, each those of its room, because waking
+//! members from the writer thread costs more. Several tasks publish at the same time, so the sinks can get the messages
+//! in any order. The chat orders them by `seq`. The writer thread publishes the message of an append that was dropped,
+//! or that is not polled within 10 ms. A write that fails is answered as unavailable, and nothing of it is published.
+//! The store then tries again at the next append, and after one second.
 //!
 //! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread. All connections are
 //! opened at the start, so that a process without free file descriptors keeps serving. A search works in slices of
@@ -107,13 +109,14 @@
 //! is set or has run evenly for 12 h. A room without messages and keys is deleted after the key window. If it is
 //! created again, it continues above all positions of deleted rooms, so its epoch uses no `seq` twice.
 //!
-//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found
-//! in every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
+//! **Search.** The index contains each sequence of three characters within a word, so that a part of a word is found in
+//! every script. A query is split in the same way into quoted terms, so no input of a user is query syntax. A
 //! [`Scan`](chat_core::Scan) confirms each result of the index. The index is a database of its own, and a thread of its
-//! own builds it, so it never delays appends. It works in steps of 64 KiB or 50 ms, and rests for three quarters of the
-//! time while messages are appended. Each room stores the position that its index has reached, in the same transaction.
-//! A search scans the messages after that position one by one, so its result is exact at any time and after a crash. An
-//! index that is missing, damaged or of another epoch is built again.
+//! own builds it, so it never delays appends. It works when no message has been appended for a second, and otherwise
+//! when 4 MiB of messages wait, or a second after a deletion. It works in steps of 256 KiB or 50 ms, and rests for
+//! three quarters of the time while messages are appended. Each room stores the position that its index has reached, in
+//! the same transaction. A search scans the messages after that position one by one, so its result is exact at any time
+//! and after a crash. An index that is missing, damaged or of another epoch is built again.
 //!
 //! # Platforms
 //!

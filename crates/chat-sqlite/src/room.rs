@@ -103,8 +103,12 @@ impl SharedParts {
             Prepared::Purge(_) => true,
             _ => false,
         };
-        let pending =
-            if is_deletion { notifier.pending_deletion(receiver) } else { notifier.pending(receiver) };
+        let room = entry.room().clone();
+        let pending = if is_deletion {
+            notifier.pending_deletion(room, receiver)
+        } else {
+            notifier.pending(room, receiver)
+        };
         let entry = self.queue.enter(entry, reply);
         let mut pending = pin!(pending.wait());
         let reply = if entry.is_waiting() {

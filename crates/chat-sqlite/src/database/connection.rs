@@ -31,6 +31,8 @@ fn open_hardened(path: impl AsRef<Path>, flags: OpenFlags) -> rusqlite::Result<C
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise SQLite compiles a statement with a range of ids again each time that it gets other ids.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 
@@ -131,7 +133,26 @@ pub(crate) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
+
+    #[test]
+    fn no_statement_is_compiled_again_for_other_values() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chat.db");
+        let schema = "PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER PRIMARY KEY);";
+        Connection::open(&path).and_then(|created| created.execute_batch(schema)).expect("a database");
+        for connection in [open_writer(&path, Durability::Disk, Duration::ZERO), open_reader(&path)] {
+            let connection = connection.expect("a connection");
+            let sql = "SELECT id FROM t WHERE id > ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1";
+            let mut statement = connection.prepare(sql).expect("a statement");
+            for last in 1..4 {
+                assert_eq!(statement.exists((0, last)), Ok(false));
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 
     #[test]
     fn no_connection_trusts_the_schema_or_writes_to_internal_tables() {

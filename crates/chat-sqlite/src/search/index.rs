@@ -10,8 +10,12 @@ use crate::database::row::{message_id, seq_of};
 use crate::database::{PURGE_KIND, kind_column};
 use crate::read::{UnreadableMessages, stored_message};
 
-/// Bytes of messages that one transaction indexes. More bytes cost less per message, but are searched later.
-pub(super) const STEP_BYTES: usize = 64 * 1024;
+/// Bytes of messages that one transaction indexes. More bytes cost less per message.
+pub(super) const STEP_BYTES: usize = 256 * 1024;
+
+/// Bytes of messages that are indexed at once, also while messages are appended. A search scans those that are not
+/// indexed: up to about 16,000 of 250 bytes, in some 50 ms.
+const MAX_BACKLOG: usize = 4 * 1024 * 1024;
 
 /// Time after which a transaction ends before it has indexed that many bytes.
 const STEP_TIME: Duration = Duration::from_millis(50);
@@ -28,7 +32,7 @@ const ERASED_PAGES: i64 = 256;
 /// Cost of one room, expressed in bytes of messages.
 const ROOM_COST: usize = 128;
 
-/// Time without appends after which a smaller backlog is indexed.
+/// Time without appends after which a smaller backlog is indexed. Also the longest time until a deletion is.
 const QUIET_TIME: Duration = Duration::from_secs(1);
 
 /// The messages that are not in the search index yet. A search scans them one by one.
@@ -40,6 +44,8 @@ pub(crate) struct IndexBacklog {
     bytes: usize,
     /// Time of the next step. `None` if there is nothing to index.
     due: Option<Instant>,
+    /// `true` if a message was deleted whose terms the index may have.
+    is_urgent: bool,
     /// The room that the current step indexes.
     current: Option<i64>,
     /// `true` if the index is damaged, so that nothing is indexed.
@@ -59,15 +65,23 @@ impl IndexBacklog {
         self.due
     }
 
-    /// Adds committed messages: their number of bytes and the ids of their rooms.
-    pub(crate) fn add(&mut self, bytes: usize, rooms: impl IntoIterator<Item = i64>, now: Instant) {
+    /// Adds committed entries: their number of bytes, the ids of their rooms, and `true` if there are deletions.
+    pub(crate) fn add(
+        &mut self,
+        bytes: usize,
+        rooms: impl IntoIterator<Item = i64>,
+        has_deletions: bool,
+        now: Instant,
+    ) {
         if bytes == 0 || self.is_stopped {
             return;
         }
         let Some(known) = &mut self.rooms else { return };
         known.extend(rooms.into_iter().filter(|room| !self.failed.contains(room)));
         self.bytes += bytes;
-        self.due = Some(if self.bytes >= STEP_BYTES { now } else { now + QUIET_TIME });
+        let due = if self.bytes >= MAX_BACKLOG { now } else { now + QUIET_TIME };
+        self.due = Some(self.due.filter(|_| self.is_urgent).map_or(due, |before| before.min(due)));
+        self.is_urgent |= has_deletions;
     }
 
     /// Indexes nothing from now on.
@@ -110,8 +124,7 @@ impl IndexBacklog {
             }
         }
         if rooms.is_empty() {
-            self.bytes = 0;
-            self.due = None;
+            (self.bytes, self.due, self.is_urgent) = (0, None, false);
         }
         Ok(())
     }
@@ -333,13 +346,29 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_indexed_after_a_quiet_time_or_a_deletion_or_when_they_are_many() {
+        let start = Instant::now();
+        let after = |halves: u32| start + QUIET_TIME * halves / 2;
+        let mut backlog = IndexBacklog { rooms: Some(BTreeSet::new()), ..IndexBacklog::default() };
+        backlog.add(1, [1], false, after(0));
+        assert_eq!(backlog.due(), Some(after(2)));
+        backlog.add(STEP_BYTES, [1], false, after(1));
+        assert_eq!(backlog.due(), Some(after(3)), "appends go on");
+        backlog.add(1, [1], true, after(2));
+        backlog.add(1, [1], false, after(3));
+        assert_eq!(backlog.due(), Some(after(4)), "a deletion does not wait for the end of the appends");
+        backlog.add(MAX_BACKLOG, [1], false, after(3));
+        assert_eq!(backlog.due(), Some(after(3)));
+    }
+
+    #[test]
     fn rooms_without_messages_are_indexed_in_limited_steps() {
         let (_dir, mut connection) = index(
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4800)
              INSERT INTO rooms (name, head, first, keys) SELECT 'room' || i, 1, 2, 0 FROM n",
         );
         let mut backlog = IndexBacklog::unknown(Instant::now());
-        for left in [1_200 - 512, 1_200 - 1_024, 0] {
+        for left in [4_800 - 2_048, 4_800 - 4_096, 0] {
             assert_eq!(step(&mut backlog, &mut connection), left);
         }
         assert_eq!(backlog.due(), None);
@@ -350,7 +379,7 @@ mod tests {
         let (_dir, mut connection) = index(
             "INSERT INTO rooms (name, head, first, keys) VALUES ('lobby', 150, 1, 0);
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150)
-             INSERT INTO messages (id, at, sum, frame) SELECT (1 << 36) + i, 0, 0, zeroblob(1024) FROM n",
+             INSERT INTO messages (id, at, sum, frame) SELECT (1 << 36) + i, 0, 0, zeroblob(4096) FROM n",
         );
         let mut backlog = IndexBacklog::unknown(Instant::now());
         for left in [150 - 64, 150 - 128, 0] {

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
 use super::database::is_damage;
-use super::index::{IndexBacklog, erase, erased, must_erase, prune};
+use super::index::{IndexBacklog, STEP_BYTES, erase, erased, must_erase, prune};
 use crate::database::connection::{checkpoint, used_bytes};
 use crate::database::{Paths, remove_database};
 use crate::read::{ReadGate, UnreadableMessages, WAL_LIMIT, WalSize};
@@ -53,8 +53,13 @@ struct IndexQueue {
 struct Changes {
     rooms: BTreeSet<i64>,
     bytes: usize,
+    /// `true` if a user has deleted messages.
+    has_deletions: bool,
+    /// `true` if retention has deleted messages or rooms.
     has_deleted: bool,
     is_closed: bool,
+    /// `true` if the thread waits for any message, and not for a time.
+    is_idle: bool,
 }
 
 impl Indexer {
@@ -86,15 +91,17 @@ impl Indexer {
         self.bytes.load(Ordering::Relaxed) + self.wal.bytes()
     }
 
-    /// Adds committed messages: their number of bytes and the ids of their rooms.
-    pub(crate) fn add(&self, bytes: usize, rooms: impl IntoIterator<Item = i64>) {
+    /// Adds committed entries: their number of bytes, the ids of their rooms, and `true` if there are deletions.
+    pub(crate) fn add(&self, bytes: usize, rooms: impl IntoIterator<Item = i64>, has_deletions: bool) {
         let mut changes = self.queue.changes.lock();
-        let was_empty = changes.bytes == 0;
+        let was_due = changes.are_due();
         changes.rooms.extend(rooms);
         changes.bytes += bytes;
-        let is_due = was_empty || changes.bytes >= super::index::STEP_BYTES;
+        changes.has_deletions |= has_deletions;
+        let is_due = changes.are_due();
         drop(changes);
-        if is_due {
+        // Most commits wake nobody.
+        if is_due && !was_due {
             self.queue.changed.notify_one();
         }
     }
@@ -123,11 +130,20 @@ impl Drop for Indexer {
     }
 }
 
+impl Changes {
+    /// Returns `true` if the thread must look at them now.
+    fn are_due(&self) -> bool {
+        let is_long = self.bytes >= if self.is_idle { 1 } else { STEP_BYTES };
+        is_long || self.has_deletions || self.has_deleted || self.is_closed
+    }
+}
+
 impl IndexQueue {
-    /// Waits until `until`, or until there are changes to take.
+    /// Waits until `until`, or until changes are due.
     fn take(&self, until: Option<Instant>) -> Changes {
         let mut changes = self.changes.lock();
-        while changes.bytes == 0 && !changes.has_deleted && !changes.is_closed {
+        changes.is_idle = until.is_none();
+        while !changes.are_due() {
             match until {
                 None => self.changed.wait(&mut changes),
                 Some(until) if self.changed.wait_until(&mut changes, until).timed_out() => break,
@@ -171,7 +187,7 @@ impl Worker {
                 return;
             }
             must_prune |= changes.has_deleted;
-            backlog.add(changes.bytes, changes.rooms, Instant::now());
+            backlog.add(changes.bytes, changes.rooms, changes.has_deletions, Instant::now());
             let started = Instant::now();
             if started < not_before {
                 continue;

@@ -6,11 +6,13 @@ mod connection;
 mod counters;
 mod error;
 mod key_counts;
+mod mailbox;
 mod notifier;
 mod purges;
 mod queue;
 mod quota;
 mod retention;
+mod room_rows;
 mod state;
 mod writer;
 

@@ -23,6 +23,9 @@ const REPORT_LIMIT: Duration = Duration::from_secs(5);
 /// Tasks that append publish, not the writer thread: waking members from a thread of the runtime costs much less. The
 /// writer thread publishes what no task has published in time, because the append was dropped or is not polled. The
 /// order among threads does not matter, because the chat orders the reports of its sink.
+///
+/// The writer thread wakes only one task after a commit. This task wakes the others, also because that costs much less.
+/// Each task publishes the messages of its room: a session sends them together with its reply.
 #[derive(Debug, Default)]
 pub(crate) struct CommitNotifier {
     subscriptions: Mutex<Subscriptions>,
@@ -36,8 +39,11 @@ pub(crate) struct CommitNotifier {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    /// The messages, and the number of each deletion.
-    waiting: VecDeque<(CommittedMessage, Option<u64>)>,
+    waiting: VecDeque<Waiting>,
+    /// The replies that the next task sends.
+    replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    /// The time of the oldest of these replies.
+    replies_since: Option<Instant>,
     /// The number of messages that were taken.
     taken: u64,
     /// The numbers of those that are being published.
@@ -73,6 +79,15 @@ pub(crate) struct CommittedMessage {
     pub(crate) place: Option<Place>,
 }
 
+/// A committed message in the backlog.
+#[derive(Debug)]
+struct Waiting {
+    message: CommittedMessage,
+    /// The number of a deletion.
+    deletion: Option<u64>,
+    since: Instant,
+}
+
 /// A committed message that a thread has taken to publish it.
 #[derive(Debug)]
 struct Taken {
@@ -90,6 +105,7 @@ pub(crate) type Reply = Result<Position, ChangeError>;
 pub(crate) struct PendingReply<'n> {
     notifier: &'n CommitNotifier,
     reply: oneshot::Receiver<Reply>,
+    room: RoomName,
     is_deletion: bool,
 }
 
@@ -127,29 +143,75 @@ impl CommitNotifier {
     pub(crate) fn enqueue(&self, message: CommittedMessage) {
         let mut backlog = self.backlog.lock();
         let deletion = (!message.erased.is_empty()).then(|| backlog.add_deletion());
-        backlog.waiting.push_back((message, deletion));
+        backlog.waiting.push_back(Waiting { message, deletion, since: Instant::now() });
     }
 
-    /// Sends the reply to an append. If its receiver is gone, publishes the backlog.
-    pub(crate) fn reply(&self, to: oneshot::Sender<Reply>, result: Reply) {
-        if to.send(result).is_err() {
+    /// Sends the replies to appends: the first one now, and its receiver sends the others. If that is gone, publishes
+    /// the backlog.
+    pub(crate) fn reply(&self, mut replies: Vec<(oneshot::Sender<Reply>, Reply)>) {
+        if replies.is_empty() {
+            return;
+        }
+        let (first, result) = replies.swap_remove(0);
+        if !replies.is_empty() {
+            let mut backlog = self.backlog.lock();
+            backlog.replies_since.get_or_insert_with(Instant::now);
+            backlog.replies.append(&mut replies);
+        }
+        if first.send(result).is_err() {
             self.publish_backlog();
         }
     }
 
-    /// Waits for the reply to an append or a change.
-    pub(crate) fn pending(&self, reply: oneshot::Receiver<Reply>) -> PendingReply<'_> {
-        PendingReply { notifier: self, reply, is_deletion: false }
+    /// Waits for the reply to an append or a change in a room.
+    pub(crate) fn pending(&self, room: RoomName, reply: oneshot::Receiver<Reply>) -> PendingReply<'_> {
+        PendingReply { notifier: self, reply, room, is_deletion: false }
     }
 
     /// Waits for the reply to a deletion, and for the report of what it has erased.
-    pub(crate) fn pending_deletion(&self, reply: oneshot::Receiver<Reply>) -> PendingReply<'_> {
-        PendingReply { notifier: self, reply, is_deletion: true }
+    pub(crate) fn pending_deletion(
+        &self,
+        room: RoomName,
+        reply: oneshot::Receiver<Reply>,
+    ) -> PendingReply<'_> {
+        PendingReply { notifier: self, reply, room, is_deletion: true }
     }
 
-    /// Publishes the messages that no other thread has taken.
+    /// Publishes the messages that no other thread has taken, and sends the replies that wait.
     pub(crate) fn publish_backlog(&self) {
-        while let Some(Taken { number, deletion, message }) = self.dequeue() {
+        self.send_replies();
+        self.publish_waiting(None);
+    }
+
+    /// Does the same if something has waited for longer than `limit`. Otherwise it is left to the tasks.
+    pub(crate) fn publish_overdue(&self, limit: Duration) {
+        let oldest = {
+            let backlog = self.backlog.lock();
+            backlog.waiting.front().map(|first| first.since).into_iter().chain(backlog.replies_since).min()
+        };
+        if oldest.is_some_and(|oldest| oldest.elapsed() >= limit) {
+            self.publish_backlog();
+        }
+    }
+
+    fn send_replies(&self) {
+        let replies = {
+            let mut backlog = self.backlog.lock();
+            backlog.replies_since = None;
+            std::mem::take(&mut backlog.replies)
+        };
+        let mut is_dropped = false;
+        for (to, result) in replies {
+            is_dropped |= to.send(result).is_err();
+        }
+        if is_dropped {
+            self.publish_waiting(None);
+        }
+    }
+
+    /// Publishes the messages of a room, or all.
+    fn publish_waiting(&self, room: Option<&RoomName>) {
+        while let Some(Taken { number, deletion, message }) = self.dequeue(room) {
             self.publish(number, message);
             let mut backlog = self.backlog.lock();
             backlog.publishing.remove(&number);
@@ -166,12 +228,15 @@ impl CommitNotifier {
 
     /// Returns true if messages are committed and not published.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.lock().waiting.is_empty()
+        let backlog = self.backlog.lock();
+        !backlog.waiting.is_empty() || !backlog.replies.is_empty()
     }
 
-    fn dequeue(&self) -> Option<Taken> {
+    fn dequeue(&self, room: Option<&RoomName>) -> Option<Taken> {
         let mut backlog = self.backlog.lock();
-        let (message, deletion) = backlog.waiting.pop_front()?;
+        let is_of_room = |waiting: &Waiting| room.is_none_or(|room| waiting.message.room == *room);
+        let first = backlog.waiting.iter().position(is_of_room)?;
+        let Waiting { message, deletion, .. } = backlog.waiting.remove(first)?;
         backlog.taken += 1;
         let number = backlog.taken;
         // A deletion waits for others, so others need not wait for it.
@@ -245,7 +310,8 @@ impl PendingReply<'_> {
     /// Waits for the reply. Returns `None` if the writer thread ended without one.
     pub(crate) async fn wait(mut self) -> Option<Reply> {
         let reply = (&mut self.reply).await.ok()?;
-        self.notifier.publish_backlog();
+        self.notifier.send_replies();
+        self.notifier.publish_waiting(Some(&self.room));
         // The deletion may be a repeated one, of which another thread reports the first.
         if self.is_deletion && reply.is_ok() && !self.notifier.wait_for_deletions().await {
             return Some(Err(Unavailable::new("the deletion is stored, but not reported yet").into()));

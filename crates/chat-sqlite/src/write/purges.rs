@@ -104,9 +104,7 @@ impl Purges {
 impl RunningPurge {
     /// Answers the callers that wait.
     pub(super) fn answer(&mut self, notifier: &CommitNotifier, result: &Reply) {
-        for waiter in self.waiters.drain(..) {
-            notifier.reply(waiter, result.clone());
-        }
+        notifier.reply(self.waiters.drain(..).map(|waiter| (waiter, result.clone())).collect());
     }
 
     /// Counts a failure. Returns `true` if the purge must stop, because the cause may be its room.

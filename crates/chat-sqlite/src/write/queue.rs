@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::batch::Prepared;
+use super::mailbox::{Receiver, Sender, mailbox};
 use super::notifier::Reply;
 
 /// An append or a change that waits for its transaction.
@@ -27,7 +27,7 @@ pub(crate) struct AppendQueue {
 #[derive(Debug)]
 struct State {
     /// `None` after [`close`](AppendQueue::close).
-    sender: Option<mpsc::Sender<AppendRequest>>,
+    sender: Option<Sender>,
     free_places: usize,
     /// The appends without a place, by their order. Each belongs to a future that is not dropped, so their number is
     /// bounded by the callers.
@@ -57,8 +57,8 @@ pub(crate) struct Entry {
 }
 
 impl AppendQueue {
-    pub(super) fn new(max_appends: usize) -> (Arc<Self>, mpsc::Receiver<AppendRequest>) {
-        let (sender, receiver) = mpsc::channel();
+    pub(super) fn new(max_appends: usize) -> (Arc<Self>, Receiver) {
+        let (sender, receiver) = mailbox();
         let max_appends = max_appends.max(1);
         let state =
             State { sender: Some(sender), free_places: max_appends, waiting: BTreeMap::new(), next: 0 };
@@ -103,7 +103,7 @@ impl State {
     /// that are refused. The caller drops them without the lock, because they give their places up.
     fn send(&mut self, request: AppendRequest) -> Option<Refused> {
         let refused = match &self.sender {
-            Some(sender) => sender.send(request).err()?.0,
+            Some(sender) => *sender.send(request).err()?,
             None => request,
         };
         self.sender = None;
@@ -156,11 +156,14 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chat_core::{NewMessage, RawValue, User};
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
     use crate::write::batch::PreparedMessage;
+    use crate::write::mailbox::Received;
 
     fn body(request: &AppendRequest) -> &str {
         let Prepared::Message(message) = &request.entry else { panic!("not a message") };
@@ -183,7 +186,10 @@ mod tests {
     fn appends_get_free_places_in_their_order_and_a_dropped_one_gets_none() {
         let (queue, requests) = AppendQueue::new(1);
         let entries = ["a", "b", "c", "d"].map(|key| enter(&queue, key));
-        let next = || requests.try_recv().ok();
+        let next = || match requests.take(1, Duration::ZERO) {
+            Received::Batch(mut batch) => batch.pop(),
+            Received::Nothing | Received::Closed => None,
+        };
         let first = next().expect("a");
         assert_eq!((body(&first), queue.len()), ("\"a\"", 1));
         let [_a, (b, mut of_b), c, _d] = entries;

@@ -1,20 +1,22 @@
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chat_core::{ChangeError, Unavailable};
+use tokio::sync::oneshot;
 
 use super::batch::{AlteredEntry, AppendBatch, BatchLimits, Outcome, Position, Prepared, StoredBatch};
 use super::connection::WriteConnection;
 use super::error::WriteError;
 use super::key_counts::KeyCounts;
-use super::notifier::CommittedMessage;
+use super::mailbox::{Received, Receiver};
+use super::notifier::{CommittedMessage, Reply};
 use super::purges::Purges;
 use super::queue::{AppendQueue, AppendRequest};
 use super::quota::Quota;
 use super::retention::{RetentionPolicy, RetentionSweep, SweepStep};
+use super::room_rows::RoomRows;
 use super::state::StoreState;
 use crate::Options;
 use crate::database::{LockedDatabase, Purge};
@@ -62,6 +64,7 @@ struct Writer {
     connection: WriteConnection,
     indexer: Indexer,
     key_counts: KeyCounts,
+    room_rows: RoomRows,
     quota: Quota,
     /// `true` while the write-ahead log must be emptied.
     is_checkpointing: bool,
@@ -78,6 +81,7 @@ impl Writer {
             state,
             indexer,
             key_counts: KeyCounts::default(),
+            room_rows: RoomRows::default(),
             quota: Quota::new(options.max_disk_bytes),
             is_checkpointing: false,
             sweep: None,
@@ -86,16 +90,15 @@ impl Writer {
         }
     }
 
-    fn run(mut self, requests: &Receiver<AppendRequest>) -> bool {
+    fn run(mut self, requests: &Receiver) -> bool {
         loop {
-            match requests.recv_timeout(self.idle_time()) {
-                Ok(first) => {
-                    let waiting = std::iter::once(first).chain(requests.try_iter());
-                    let batch = waiting.take(self.options.max_batch_messages.max(1)).collect();
+            match requests.take(self.options.max_batch_messages, self.idle_time()) {
+                Received::Batch(batch) => {
                     self.commit(batch);
+                    self.state.notifier.publish_overdue(PUBLISH_DELAY);
                 }
-                Err(RecvTimeoutError::Timeout) => self.state.notifier.publish_backlog(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Received::Nothing => self.state.notifier.publish_backlog(),
+                Received::Closed => break,
             }
             self.is_checkpointing = self.connection.checkpoint();
             self.sweep();
@@ -134,9 +137,11 @@ impl Writer {
         self.purges.note_appends();
         match self.write(&batch) {
             Ok((mut stored, outcomes)) => {
-                for (request, outcome) in batch.into_iter().zip(outcomes) {
-                    self.reply(request, outcome, &mut stored);
-                }
+                let replies = batch.into_iter().zip(outcomes);
+                let replies =
+                    replies.filter_map(|(request, outcome)| self.answer(request, outcome, &mut stored));
+                let replies: Vec<_> = replies.collect();
+                self.state.notifier.reply(replies);
             }
             Err(error) if error.may_concern_one_room() && batch.len() > 1 => {
                 for request in batch {
@@ -146,15 +151,20 @@ impl Writer {
             Err(error) => {
                 let cause = error.to_string();
                 self.record_failure(&cause);
-                for request in batch {
-                    let error = ChangeError::from(Unavailable::new(&*cause));
-                    self.reply(request, Outcome::Refused(error), &mut StoredBatch::default());
-                }
+                let error = ChangeError::from(Unavailable::new(&*cause));
+                let replies = batch.into_iter().map(|request| (request.reply, Err(error.clone())));
+                self.state.notifier.reply(replies.collect());
             }
         }
     }
 
-    fn reply(&mut self, request: AppendRequest, outcome: Outcome, batch: &mut StoredBatch) {
+    /// Passes an entry to the notifier. Returns the reply to its append, `None` if that comes later.
+    fn answer(
+        &mut self,
+        request: AppendRequest,
+        outcome: Outcome,
+        batch: &mut StoredBatch,
+    ) -> Option<(oneshot::Sender<Reply>, Reply)> {
         let AppendRequest { entry, reply, place } = request;
         let enqueue = |AlteredEntry { stored, erased }| {
             let room = entry.room().clone();
@@ -178,28 +188,25 @@ impl Writer {
             }
             Outcome::Known(receipt) => Ok(receipt),
             Outcome::Purging { id, up_to } => {
-                let Prepared::Purge(act) = entry else { return };
-                let refused = self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply);
-                if let Some(reply) = refused {
-                    let error = Unavailable::over_quota("too many callers wait for the purge");
-                    self.state.notifier.reply(reply, Err(error.into()));
-                }
-                return;
+                let Prepared::Purge(act) = entry else { return None };
+                let refused = self.purges.begin(Purge::new(id, act.room, act.act, up_to), reply)?;
+                let error = Unavailable::over_quota("too many callers wait for the purge");
+                return Some((refused, Err(error.into())));
             }
             Outcome::Refused(error) => Err(error),
         };
-        self.state.notifier.reply(reply, result);
+        Some((reply, result))
     }
 
     fn write(&mut self, requests: &[AppendRequest]) -> Result<(StoredBatch, Vec<Outcome>), WriteError> {
         let now = self.connection.now();
         let limits = self.batch_limits();
-        let (quota, key_counts) = (&mut self.quota, &mut self.key_counts);
+        let (quota, key_counts, rows) = (&mut self.quota, &mut self.key_counts, &self.room_rows);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
         let written = self.connection.transact(|transaction, erasures| {
             let is_full = quota.is_full(transaction, other_bytes)?;
             let limits = BatchLimits { is_full, ..limits };
-            let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
+            let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
             let outcomes = requests
                 .iter()
                 .map(|request| match &request.entry {
@@ -217,7 +224,10 @@ impl Writer {
             }
             Ok((appended.bytes > 0 || appended.has_marked, (appended, outcomes, is_full)))
         });
-        let (mut appended, outcomes, is_full) = written.inspect_err(|_| self.key_counts.clear())?;
+        let (mut appended, outcomes, is_full) = written.inspect_err(|_| {
+            self.key_counts.clear();
+            self.room_rows.clear();
+        })?;
         self.state.counters.set_full(is_full);
         if is_full {
             self.connection.request_emptying();
@@ -239,7 +249,9 @@ impl Writer {
     /// Passes committed entries to the indexer, and lets deleted content be erased.
     fn note_stored(&mut self, stored: &mut StoredBatch) {
         if stored.bytes > 0 {
-            self.indexer.add(stored.bytes, std::mem::take(&mut stored.rooms));
+            let has_deletions = !stored.deletions.is_empty();
+            self.indexer.add(stored.bytes, stored.rooms.values().map(|row| row.id), has_deletions);
+            self.room_rows.note_committed(std::mem::take(&mut stored.rooms));
         }
         if !stored.deletions.is_empty() {
             self.connection.request_erasure();
@@ -253,9 +265,9 @@ impl Writer {
         // A step that fails changes nothing.
         let mut purge = running.purge.clone();
         let (now, limits, tail) = (self.connection.now(), self.batch_limits(), self.state.tail_events());
-        let key_counts = &mut self.key_counts;
+        let (key_counts, rows) = (&mut self.key_counts, &self.room_rows);
         let step = self.connection.transact(|transaction, erasures| {
-            let mut batch = AppendBatch::new(transaction, now, limits, key_counts);
+            let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
             let step = batch.purge(&mut purge, tail)?;
             let stored = batch.finish()?;
             if !stored.deletions.is_empty() {
@@ -280,6 +292,7 @@ impl Writer {
             }
             Err(error) => {
                 self.key_counts.clear();
+                self.room_rows.clear();
                 let cause = error.to_string();
                 running.answer(&self.state.notifier, &Err(Unavailable::new(&*cause).into()));
                 if error.may_concern_one_room() && running.has_failed_often() {
@@ -306,6 +319,8 @@ impl Writer {
         let now = self.connection.now();
         let is_time_due = self.connection.is_time_due();
         let (state, key_counts) = (&self.state, &mut self.key_counts);
+        // The sweep changes rows itself.
+        self.room_rows.clear();
         let step = self.connection.transact(|transaction, _| {
             let is_open = |room: &str| state.notifier.is_subscribed(room);
             let step = sweep.step(transaction, policy, now, key_counts, is_open)?;

@@ -16,6 +16,7 @@ use crate::database::Deletion;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
+use crate::write::room_rows::{RoomRow, RoomRows};
 
 pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
@@ -98,7 +99,10 @@ pub(crate) struct AppendBatch<'t> {
     now: Now,
     limits: BatchLimits,
     key_counts: &'t mut KeyCounts,
+    /// The rows that the batch has changed.
     rooms: HashMap<RoomName, RoomRow>,
+    /// The rows that are known from earlier batches.
+    known_rooms: Option<&'t RoomRows>,
     changed: ChangedMessages,
     /// The ids of the rooms whose ended standings were removed.
     swept: HashSet<i64>,
@@ -126,8 +130,8 @@ pub(crate) struct BatchLimits {
 pub(crate) struct StoredBatch {
     /// Bytes of the entries, or 0 if there are none.
     pub(crate) bytes: usize,
-    /// Ids of their rooms.
-    pub(crate) rooms: Vec<i64>,
+    /// The rows of their rooms.
+    pub(crate) rooms: HashMap<RoomName, RoomRow>,
     /// The messages that were deleted.
     pub(crate) deletions: Vec<Deletion>,
     /// `true` if a marker, a followed room, or the row of a purge was written.
@@ -155,18 +159,6 @@ impl StoredBatch {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct RoomRow {
-    id: i64,
-    head: u64,
-    keys: u64,
-    changes: u64,
-    /// `true` if the room has or had an act.
-    governed: bool,
-    /// Time of the newest entry that this batch has stored, or `None` if there is none.
-    last_at: Option<u64>,
-}
-
 impl<'t> AppendBatch<'t> {
     pub(crate) fn new(
         transaction: &'t Transaction<'t>,
@@ -175,7 +167,14 @@ impl<'t> AppendBatch<'t> {
         key_counts: &'t mut KeyCounts,
     ) -> Self {
         let (rooms, changed, swept) = Default::default();
-        Self { transaction, now, limits, key_counts, rooms, changed, swept, bytes: 0, has_marked: false }
+        let (known_rooms, bytes, has_marked) = (None, 0, false);
+        Self { transaction, now, limits, key_counts, rooms, known_rooms, changed, swept, bytes, has_marked }
+    }
+
+    /// Uses rows that are known from earlier batches.
+    pub(crate) fn with_rows(mut self, rows: &'t RoomRows) -> Self {
+        self.known_rooms = Some(rows);
+        self
     }
 
     /// Stores a message, unless its key shows that it is stored already.
@@ -256,8 +255,8 @@ impl<'t> AppendBatch<'t> {
         for row in self.rooms.values() {
             update.execute((row.id, row.head, row.keys, row.changes, row.governed))?;
         }
-        let rooms = self.rooms.values().map(|row| row.id).collect();
-        Ok(StoredBatch { bytes: self.bytes, rooms, deletions, has_marked: self.has_marked, altered })
+        let Self { bytes, rooms, has_marked, .. } = self;
+        Ok(StoredBatch { bytes, rooms, deletions, has_marked, altered })
     }
 
     /// Returns the slot of a new key, or the outcome if the key is known or refused.
@@ -290,8 +289,9 @@ impl<'t> AppendBatch<'t> {
     }
 
     fn row(&self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
-        if let Some(row) = self.rooms.get(room) {
-            return Ok(Some(*row));
+        let known = || self.known_rooms.and_then(|known| known.get(room));
+        if let Some(row) = self.rooms.get(room).copied().or_else(known) {
+            return Ok(Some(row));
         }
         self.transaction
             .prepare_cached("SELECT id, head, keys, changes, governed FROM rooms WHERE name = ?1")?

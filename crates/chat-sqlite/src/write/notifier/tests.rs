@@ -43,7 +43,7 @@ fn commit_with(
     let stored = message.into_stored(lobby(), seq, 0);
     let place = Place::of_new_queue();
     notifier.enqueue(CommittedMessage { room: lobby(), stored, erased, place: Some(place) });
-    notifier.reply(reply, Ok(Position { seq: Some(seq), at: 0, duplicate: false }));
+    notifier.reply(vec![(reply, Ok(Position { seq: Some(seq), at: 0, duplicate: false }))]);
 }
 
 #[test]
@@ -54,7 +54,9 @@ fn concurrent_appends_are_each_published_once() {
     for seq in 1..=2_000 {
         let (reply, receiver) = oneshot::channel();
         let waiting = Arc::clone(&notifier);
-        appends.push(runtime.spawn(async move { waiting.pending(receiver).wait().await.expect("a reply") }));
+        appends.push(
+            runtime.spawn(async move { waiting.pending(lobby(), receiver).wait().await.expect("a reply") }),
+        );
         commit(&notifier, seq, reply);
     }
     runtime.block_on(async {
@@ -73,11 +75,11 @@ fn concurrent_appends_are_each_published_once() {
 fn a_message_is_published_although_its_append_was_dropped() {
     let (notifier, published) = subscribed();
     let (reply, receiver) = oneshot::channel();
-    drop(notifier.pending(receiver));
+    drop(notifier.pending(lobby(), receiver));
     commit(&notifier, 1, reply);
     assert_eq!(published.try_recv(), Ok(1), "dropped before the reply was sent");
     let (reply, receiver) = oneshot::channel();
-    let pending = notifier.pending(receiver);
+    let pending = notifier.pending(lobby(), receiver);
     commit(&notifier, 2, reply);
     assert_eq!(published.try_recv(), Err(mpsc::TryRecvError::Empty), "the waiting append publishes it");
     drop(pending);
@@ -105,9 +107,9 @@ fn a_deletion_is_answered_after_another_thread_has_reported_it() {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let (repeat, repeated) = oneshot::channel();
-        notifier.reply(repeat, Ok(Position { seq: Some(2), at: 0, duplicate: true }));
-        let mut deletion = pin!(notifier.pending_deletion(receiver).wait());
-        let mut repeated = pin!(notifier.pending_deletion(repeated).wait());
+        notifier.reply(vec![(repeat, Ok(Position { seq: Some(2), at: 0, duplicate: true }))]);
+        let mut deletion = pin!(notifier.pending_deletion(lobby(), receiver).wait());
+        let mut repeated = pin!(notifier.pending_deletion(lobby(), repeated).wait());
         assert!(deletion.as_mut().now_or_never().is_none(), "the tail of the room has the body");
         assert!(repeated.as_mut().now_or_never().is_none(), "a repeated deletion waits for the first");
         erased.0.send(()).expect("a receiver");
@@ -124,6 +126,37 @@ fn an_append_publishes_what_other_appends_have_committed() {
     for (seq, reply) in (1..).zip(replies) {
         commit(&notifier, seq, reply);
     }
-    drop(notifier.pending(receivers.remove(1)));
+    drop(notifier.pending(lobby(), receivers.remove(1)));
     assert_eq!(published.try_iter().collect::<Vec<_>>(), [1, 2, 3], "no append waits for a slow one");
+}
+
+#[test]
+fn the_task_of_the_first_reply_sends_the_others() {
+    let (notifier, published) = subscribed();
+    let (replies, mut receivers): (Vec<_>, Vec<_>) = (1..=3).map(|_| oneshot::channel()).unzip();
+    let reply = |reply| (reply, Ok(Position { seq: None, at: 0, duplicate: true }));
+    notifier.reply(replies.into_iter().map(reply).collect());
+    let (other, _receiver) = oneshot::channel();
+    commit(&notifier, 1, other);
+    assert!(receivers[1].try_recv().is_err() && receivers[2].try_recv().is_err(), "one task is woken");
+    let other_room = "hall".parse().expect("a room name");
+    let first = notifier.pending(other_room, receivers.remove(0)).wait().now_or_never();
+    assert!(matches!(first, Some(Some(Ok(_)))));
+    assert!(receivers.iter_mut().all(|receiver| receiver.try_recv().is_ok()));
+    assert_eq!(published.try_iter().count(), 0, "the message of another room is left to its task");
+    notifier.publish_overdue(Duration::from_secs(3_600));
+    assert_eq!(published.try_iter().count(), 0);
+    notifier.publish_overdue(Duration::ZERO);
+    assert_eq!(published.try_iter().collect::<Vec<_>>(), [1], "the task was not polled in time");
+}
+
+#[test]
+fn the_writer_thread_sends_replies_that_no_task_sends() {
+    let (notifier, _published) = subscribed();
+    let (replies, mut receivers): (Vec<_>, Vec<_>) = (1..=2).map(|_| oneshot::channel()).unzip();
+    let reply = |reply| (reply, Ok(Position { seq: None, at: 0, duplicate: true }));
+    notifier.reply(replies.into_iter().map(reply).collect());
+    assert!(notifier.has_backlog());
+    notifier.publish_overdue(Duration::ZERO);
+    assert!(receivers.iter_mut().all(|receiver| receiver.try_recv().is_ok()) && !notifier.has_backlog());
 }
