@@ -28,8 +28,6 @@ const THREADS: usize = 8;
 /// The time for a node to notice that its connection is cut.
 const CUT_TIME: Duration = Duration::from_secs(5);
 
-const NO_LINKS: &str = "the store keeps only messages and their changes";
-
 fn main() -> ExitCode {
     let (one, three) = (Servers::start(1), Servers::start(3));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -48,8 +46,8 @@ fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Bac
     let server = servers.port(0);
     let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
     Backend::new(name, open)
-        .without(Capability::Purges, NO_LINKS)
-        .without(Capability::Threads, NO_LINKS)
+        .without(Capability::Purges, "the store has no purges")
+        .without(Capability::Threads, "the store keeps no threads")
         .without(Capability::Markers, "the store keeps no markers")
 }
 
