@@ -66,8 +66,8 @@
 //!
 //! The store keeps messages, their changes, and the rules of rooms: no purges, threads, markers and followed rooms. A
 //! search looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because
-//! each change stores all of them again. A room has at most 200 pinned messages, and at most 10,000 users with a role or
-//! a restriction. A page of messages or of acts reads all entries between them, also if there are many of the other
+//! each change stores all of them again. A room has at most 200 pinned messages, and at most 10,000 users with a role
+//! or a restriction. A page of messages or of acts reads all entries between them, also if there are many of the other
 //! kind.
 //!
 //! # Records
