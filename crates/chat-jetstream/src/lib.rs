@@ -67,9 +67,9 @@
 //!
 //! The store keeps messages, their changes, threads, and the rules of rooms: no purges, markers and followed rooms. A
 //! search looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because
-//! each change stores all of them again, a room has at most 200 pinned messages, and at most 10,000 users with a role or
-//! a restriction. A page of messages reads all entries between them, also if there are many changes. So does a page of
-//! acts.
+//! each change stores all of them again. A room has at most 200 pinned messages, and at most 10,000 users with a role
+//! or a restriction. A page of messages or of acts reads all entries between them, also if there are many of the other
+//! kind.
 //!
 //! # Records
 //!
@@ -112,7 +112,7 @@
 //! are stored in one atomic batch with the record. A room of up to 64 users with a standing has one part. In a larger
 //! one, the standings are in 64 further parts, and an act stores only those that it changes. The first part names the
 //! newest act of each other one, so a server notices if a copy lacks one, and reads it from the leader. Retention does
-//! not remove parts, only those that were replaced are removed.
+//! not remove them: only parts that were replaced are removed.
 //!
 //! Each record names the newest act. So a server that has the rules in memory knows if they are the present ones, and a
 //! room without an act needs no request. A message, a change and an act are decided under the rules at the end of the

@@ -138,8 +138,8 @@ impl Applied {
         }
     }
 
-    /// Decides about messages, changes and acts, in their order, until the record is full. `erasing` are the deleted messages
-    /// whose text may not be erased yet.
+    /// Decides about messages, changes and acts, in their order, until the record is full. `erasing` are the deleted
+    /// messages whose text may not be erased yet.
     pub(super) fn stage<'a>(
         &mut self,
         room: &RoomName,
