@@ -50,6 +50,7 @@
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
 //!   earlier form of the message.
 //! - An older copy of the stream that is restored has the texts that were deleted later.
+//! - A marker, or a list of followed rooms, that is damaged on the leader counts as none.
 //! - A page of a thread is `unavailable` if it needs a block that the leader has damaged too.
 //! - A page needs up to three requests for each record in it that was replaced. Many deletions make it slow.
 //! - Sends to a room wait while its old records are removed, which is once for 256 entries.
@@ -64,7 +65,8 @@
 //!
 //! # Limits of this version
 //!
-//! The store keeps messages, their changes and threads: no purges, rules of rooms, markers and followed rooms. A search
+//! The store keeps no rules of rooms and has no purges. A count of unread messages looks at 20,000 entries at most,
+//! also if most of them are changes; if there are more, the number is 100, which stands for each larger one. A search
 //! looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because each
 //! change stores all of them again, and a room has at most 200 pinned messages. A page of messages reads all entries
 //! between them, also if there are many changes.
@@ -102,6 +104,20 @@
 //! holes, so a page is found in few requests by the positions with which the blocks begin. Each message is named with
 //! the place after which its record comes, so a page reads no other record of the room. The blocks are removed with the
 //! root.
+//!
+//! # Markers and followed rooms
+//!
+//! The stream `<stream>-users` keeps the last message of each subject. The marker of a user in a room is one of them,
+//! with the epoch in which it counts: `<stream>.u.m.<hash of the user>.<hash of the name>`. All rooms that a user
+//! follows are another one: `<stream>.u.f.<hash of the user>`. A server reads the message from the leader, and the next
+//! one is stored only if that is still the last one (`Nats-Expected-Last-Subject-Sequence`). So a marker moves forward
+//! only, and no followed room is lost, whatever servers a user is connected to. Unread messages are counted in the log
+//! when they are asked for.
+//!
+//! Anyone can take any number of guest names. Therefore the markers and the rooms of guests are in a stream of their
+//! own, `<stream>-guests`, with the subjects `<stream>.g.`. It keeps the newest 100,000 messages, up to 64 MiB. Both
+//! streams are created with their first message. They are not part of the life of the log: if the log is lost, its
+//! markers do not count any more, and the rooms are still followed.
 //!
 //! # Appends
 //!
@@ -177,6 +193,7 @@ mod record;
 mod room;
 mod stats;
 mod store;
+mod users;
 
 pub use async_nats::ConnectOptions;
 

@@ -16,3 +16,4 @@ mod sizes;
 mod support;
 mod threads;
 mod trimming;
+mod users;
