@@ -137,13 +137,14 @@ pub use chat_proto::handshake::{
 pub use chat_proto::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
     ChangeError, ChangeKind, ChangeReceipt, CloseCode, ConnectionLimits, Deleted, Direct, Edited, ErrorCode,
-    Event, Folded, Governance, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser, InvalidUserName,
-    JoinError, JoinRule, Limits, LimitsNotice, Linked, Links, LogBounds, Marked, MarkerError, Mentions,
-    MessageChanges, NewAct, NewChange, NewMessage, NoRight, NodeLimits, Page, PostRule, PresenceMode,
-    PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction, ReactionSets, ReadLimits, Replies,
-    Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName, RoomRules, RoomSummary, Scan, Search,
-    SearchError, SearchPage, Standing, StoredMessage, Target, Text, ThreadError, Unavailable, Unread,
-    UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible, is_printable,
+    Event, Folded, Follows, Governance, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser,
+    InvalidUserName, JoinError, JoinRule, Limits, LimitsNotice, Linked, Links, LogBounds, Marked,
+    MarkerError, Mentions, MessageChanges, NewAct, NewChange, NewMessage, NoRight, NodeLimits, Page,
+    PostRule, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction,
+    ReactionSets, ReadLimits, Replies, Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName,
+    RoomRules, RoomSummary, Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Target, Text,
+    ThreadError, Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible,
+    is_printable,
 };
 
 #[cfg(doctest)]

@@ -51,6 +51,7 @@
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
 //!   earlier form of the message.
 //! - An older copy of the stream that is restored has the texts that were deleted later.
+//! - A marker, or a list of followed rooms, that is damaged on the leader counts as none.
 //! - A page of a thread is `unavailable` if it needs a block that the leader has damaged too.
 //! - A page needs up to three requests for each record in it that was replaced. Many deletions make it slow.
 //! - Sends to a room wait while its old records are removed, which is once for 256 entries.
@@ -65,11 +66,11 @@
 //!
 //! # Limits of this version
 //!
-//! The store keeps messages, their changes, threads, and the rules of rooms: no purges, markers and followed rooms. A
-//! search looks at the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because
-//! each change stores all of them again. A room has at most 200 pinned messages, and at most 10,000 users with a role
-//! or a restriction. A page of messages or of acts reads all entries between them, also if there are many of the other
-//! kind.
+//! The store has no purges. A count of unread messages looks at 20,000 entries at most, also if most of them are
+//! changes; if there are more, the number is 100, which stands for each larger one. A search looks at the messages of a
+//! room one by one, at 20,000 at most. A message has at most 500 reactions, because each change stores all of them
+//! again. A room has at most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of
+//! messages or of acts reads all entries between them, also if there are many of the other kind.
 //!
 //! # Records
 //!
@@ -118,6 +119,20 @@
 //! room without an act needs no request. A message, a change and an act are decided under the rules at the end of the
 //! log that the record continues, so that they hold exactly from the act on. A refusal stores nothing that could show a
 //! later act. So before it is given, the leader is asked if the log goes on.
+//!
+//! # Markers and followed rooms
+//!
+//! The stream `<stream>-users` keeps the last message of each subject. The marker of a user in a room is one of them,
+//! with the epoch in which it counts: `<stream>.u.m.<hash of the user>.<hash of the name>`. All rooms that a user
+//! follows are another one: `<stream>.u.f.<hash of the user>`. A server reads the message from the leader, and the next
+//! one is stored only if that is still the last one (`Nats-Expected-Last-Subject-Sequence`). So a marker moves forward
+//! only, and no followed room is lost, whatever servers a user is connected to. Unread messages are counted in the log
+//! when they are asked for.
+//!
+//! Anyone can take any number of guest names. Therefore the markers and the rooms of guests are in a stream of their
+//! own, `<stream>-guests`, with the subjects `<stream>.g.`. It keeps the newest 100,000 messages, up to 64 MiB. Both
+//! streams are created with their first message. They are not part of the life of the log: if the log is lost, its
+//! markers do not count any more, and the rooms are still followed.
 //!
 //! # Appends
 //!
@@ -194,6 +209,7 @@ mod record;
 mod room;
 mod stats;
 mod store;
+mod users;
 
 pub use async_nats::ConnectOptions;
 

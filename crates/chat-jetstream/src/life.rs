@@ -239,6 +239,6 @@ pub(crate) fn random_number() -> u64 {
     getrandom::u64().expect("the operating system always has random numbers once it is up")
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, NewAct,
-    NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError, SearchPage, Standing,
-    Store, ThreadError, Unavailable, UserKey,
+    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, Marked,
+    MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError,
+    SearchPage, Standing, Store, ThreadError, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
 use crate::stats::count;
+use crate::users::Users;
 use crate::{OpenError, Options, Stats};
 
 /// The time for the last words of a store that is closed.
@@ -43,6 +44,7 @@ pub struct JetStreamStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     node: Arc<Node>,
+    users: Users,
     /// The copies that the stream had when the store was opened.
     replicas: usize,
     /// True if the store is closed. A call holds it while it is in progress.
@@ -91,8 +93,9 @@ impl JetStreamStore {
             tasks.spawn(claimed.keep());
         }
         let replicas = info.config.num_replicas;
+        let users = Users::new(Arc::clone(&node), replicas);
         let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
-        Ok(Self(Arc::new(Inner { node, replicas, is_closed, tasks })))
+        Ok(Self(Arc::new(Inner { node, users, replicas, is_closed, tasks })))
     }
 
     /// Returns the number of times that a record of the stream could not be read, because it is damaged.
@@ -146,6 +149,16 @@ impl Store for JetStreamStore {
         room.bounds().await?;
         room.resume_erasure(Duration::ZERO);
         Ok(Arc::new(Opening { store: Arc::clone(&self.0), room, _sink: sink }))
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        let _call = self.0.call().await?;
+        self.0.users.follow(user, room, on, max).await
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        let _call = self.0.call().await?;
+        Ok(self.0.users.followed(user).await?)
     }
 
     fn health(&self) -> Health {
@@ -236,6 +249,16 @@ impl Room for Opening {
     fn known_bounds(&self) -> Option<LogBounds> {
         let is_open = self.store.is_closed.try_read().is_ok_and(|is_closed| !*is_closed);
         (is_open && self.store.node.health() == Health::Ready).then(|| self.room.known_bounds())?
+    }
+
+    async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {
+        let _call = self.store.call().await?;
+        self.room.mark(&self.store.users, user, seq).await
+    }
+
+    async fn unread(&self, user: &UserKey, up_to: u64) -> Result<Unread, MarkerError> {
+        let _call = self.store.call().await?;
+        Ok(self.room.unread(&self.store.users, user, up_to).await?)
     }
 
     /// Looks at the messages one by one, newest first, and at 20,000 at most.

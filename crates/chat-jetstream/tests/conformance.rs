@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::{CommitSink, Health, Limits, Room, RoomName, Store, Unavailable};
+use chat_core::{CommitSink, Health, Limits, MarkerError, Room, RoomName, Store, Unavailable, UserKey};
 use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
 use chat_store_conformance::{Backend, Capability, Fixture, certify_concurrently};
 use serde_json::json;
@@ -45,9 +45,7 @@ fn main() -> ExitCode {
 fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Backend {
     let server = servers.port(0);
     let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
-    Backend::new(name, open)
-        .without(Capability::Purges, "the store has no purges")
-        .without(Capability::Markers, "the store keeps no markers")
+    Backend::new(name, open).without(Capability::Purges, "the store has no purges")
 }
 
 /// Two nodes of a chat with a stream of its own. Each has its own way to the server.
@@ -150,6 +148,16 @@ impl Store for InTurn {
     ) -> Result<Arc<dyn Room>, Unavailable> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.nodes[next % NODES].open(room, limits, sink).await
+    }
+
+    async fn follow(&self, user: &UserKey, room: &RoomName, on: bool, max: usize) -> Result<(), MarkerError> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.nodes[next % NODES].follow(user, room, on, max).await
+    }
+
+    async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, MarkerError> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        self.nodes[next % NODES].followed(user).await
     }
 
     fn health(&self) -> Health {

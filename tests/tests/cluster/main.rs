@@ -3,6 +3,7 @@
 
 mod balancer;
 mod joining;
+mod markers;
 mod metrics;
 mod moderation;
 mod nodes;

@@ -79,6 +79,11 @@ pub(crate) enum LinkError {
 }
 
 impl LinkError {
+    /// Returns true if the stream does not exist.
+    pub(crate) fn is_no_stream(&self) -> bool {
+        matches!(self, Self::Refused { code: code::NO_STREAM, .. })
+    }
+
     /// Returns true if servers that have just started may answer otherwise soon.
     pub(crate) fn is_temporary(&self) -> bool {
         match self {

@@ -5,6 +5,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chat_core::{NewChange, NewMessage, UserKey};
 use sha1::{Digest, Sha1};
 
+use crate::life::hex;
+
 /// The use of an idempotency key, as a record keeps it. The text of the key is only in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyUse {
@@ -50,6 +52,11 @@ impl KeyUse {
         bytes.try_copy_to_slice(&mut key.digest).ok()?;
         Some(key)
     }
+}
+
+/// Returns the token of a user in subjects. It is a hash: no text of a user is in a subject.
+pub(crate) fn user_token(user: &UserKey) -> String {
+    hex(&user_digest(user)[..16])
 }
 
 fn user_digest(user: &UserKey) -> [u8; 20] {

@@ -9,7 +9,7 @@ mod thread;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub(crate) use entry::{Content, Entry};
-pub(crate) use keyed::{KeyUse, KeyWindow, Keyed};
+pub(crate) use keyed::{KeyUse, KeyWindow, Keyed, user_token};
 pub(crate) use message::MessageState;
 pub(crate) use rules::RulesPart;
 pub(crate) use thread::{BLOCK, Block, Reply, Thread};
@@ -156,14 +156,14 @@ fn put_count(bytes: &mut BytesMut, count: usize) {
 }
 
 /// Adds the checksum.
-fn with_sum(mut bytes: BytesMut) -> Bytes {
+pub(crate) fn with_sum(mut bytes: BytesMut) -> Bytes {
     let sum = crc32fast::hash(&bytes);
     bytes.put_u32(sum);
     bytes.freeze()
 }
 
 /// Returns the bytes before the checksum, or `None` if it is wrong.
-fn without_sum(mut bytes: Bytes) -> Option<Bytes> {
+pub(crate) fn without_sum(mut bytes: Bytes) -> Option<Bytes> {
     let sum = bytes.split_off(bytes.len().checked_sub(SUM_BYTES)?).get_u32();
     (sum == crc32fast::hash(&bytes)).then_some(bytes)
 }

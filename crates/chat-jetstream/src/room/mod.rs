@@ -13,6 +13,7 @@ mod stage;
 mod state;
 mod threads;
 mod trim;
+mod unread;
 mod work;
 mod writer;
 

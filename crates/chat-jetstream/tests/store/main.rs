@@ -18,3 +18,4 @@ mod sizes;
 mod support;
 mod threads;
 mod trimming;
+mod users;
