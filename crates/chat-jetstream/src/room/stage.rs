@@ -154,7 +154,7 @@ impl Applied {
         pins.retain(|seq| *seq >= oldest);
         let (id, previous) = (random_number(), self.tail.id);
         let record = Record { place: 0, copy: None, id, previous, oldest, messages, pins, erasing, entries };
-        Staged { bytes: record.encode(), record, states: states.into_iter().collect(), answers }
+        Staged { bytes: record.encode(), record, states, answers }
     }
 
     /// Adds the entry of a message or a change to a record. Returns `None` if it has no space there.
@@ -324,6 +324,10 @@ fn retained(head: u64, messages: u64, retain: Option<u64>) -> u64 {
 }
 
 pub(super) fn unix_millis() -> u64 {
+    #[cfg(test)]
+    if let Some(millis) = crate::model::unix_millis() {
+        return millis;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
