@@ -59,6 +59,8 @@
 //!   server may have the name too.
 //! - The removal of a message of the stream names only its sequence. If the connection is lost, it can be sent late;
 //!   if the stream has lost its end meanwhile, it removes another message.
+//! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message that
+//!   was stored since, from a server of the chat that has not heard of it, can then be answered with `no_message`.
 //! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
 //!   something in it.
 //! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
@@ -210,6 +212,11 @@ mod room;
 mod stats;
 mod store;
 mod users;
+
+/// A model of the servers, on which the crate runs with faults.
+#[cfg(test)]
+#[path = "../tests/model/mod.rs"]
+mod model;
 
 pub use async_nats::ConnectOptions;
 

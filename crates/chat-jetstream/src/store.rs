@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::life::{Life, is_token, random_number};
-use crate::link::Link;
+use crate::link::{Client, Link};
 use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
 use crate::stats::count;
@@ -68,7 +68,16 @@ impl JetStreamStore {
         }
         let connected = Connection::open(servers, options.connect.clone()).await;
         let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
-        let version = client.server_info().version;
+        Self::open_on((Arc::new(client), connection), servers, options).await
+    }
+
+    /// Opens the store on a connection to the servers with these addresses.
+    pub(crate) async fn open_on(
+        (client, connection): (Arc<dyn Client>, Arc<Connection>),
+        servers: &str,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let version = client.version();
         if !has_batches(&version) {
             return Err(OpenError::OldServer(version));
         }
@@ -177,8 +186,8 @@ impl Store for JetStreamStore {
         let client = &self.0.node.link.client;
         let last_words = async {
             self.0.node.leave().await;
-            let _lost = client.flush().await;
-            client.drain().await
+            client.flush().await;
+            client.drain().await;
         };
         // All calls are answered: nothing is lost without them.
         let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;

@@ -82,9 +82,9 @@ impl Link {
         let lost = |error: &dyn std::fmt::Display| LinkError::Disconnected(error.to_string());
         count(&self.requests, 1);
         let inbox = self.client.new_inbox();
-        let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| lost(&error))?;
+        let mut answers = self.client.subscribe(inbox.clone(), None).await.map_err(|error| lost(&error))?;
         let topic = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        let sent = self.client.publish_with_reply(topic, inbox, query.to_string().into()).await;
+        let sent = self.client.publish(topic, Some(inbox), None, query.to_string().into()).await;
         sent.map_err(|error| lost(&error))?;
         let mut batch = Batch::default();
         loop {

@@ -1,6 +1,7 @@
 //! The requests to the stream. They are the JSON API of JetStream, so that only the core of the client is needed.
 
 mod batch;
+mod client;
 mod stream;
 mod time;
 
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_nats::client::{PublishErrorKind, RequestErrorKind};
-use async_nats::{Client, HeaderMap, Request};
+use async_nats::{HeaderMap, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::life::random_number;
 use crate::stats::count;
 
 pub(crate) use batch::{From, Stored};
+pub(crate) use client::{Client, Subscription};
 pub(crate) use stream::{StreamConfig, StreamInfo};
 
 /// The time for a request that can be repeated.
@@ -54,7 +56,7 @@ mod code {
 /// A connection to the servers, and the name of the stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<dyn Client>,
     pub(crate) stream: String,
     /// The requests to the stream so far.
     pub(crate) requests: Arc<AtomicU64>,
@@ -154,7 +156,7 @@ struct FoundMessage {
 impl Link {
     /// Returns the largest payload of a message with the headers of this crate.
     pub(crate) fn max_payload(&self) -> usize {
-        max_payload(&self.client)
+        self.client.max_payload()
     }
 
     /// Stores a record at the end of a room whose last record is at the place `last`. Returns the place of the record.
@@ -173,7 +175,7 @@ impl Link {
             let batch = format!("{:016x}", random_number());
             for (number, (subject, part)) in (1..).zip(parts) {
                 let headers = batch_headers(&batch, number);
-                let sent = self.client.publish_with_headers(subject.clone(), headers, part.clone()).await;
+                let sent = self.client.publish(subject.clone(), None, Some(headers), part.clone()).await;
                 sent.map_err(|error| match error.kind() {
                     PublishErrorKind::MaxPayloadExceeded => AppendRefused::Rejected(LinkError::TooLarge),
                     _ => AppendRefused::Unknown,
@@ -216,7 +218,8 @@ impl Link {
     /// Removes a message of the stream, as [`erase`](Self::erase) does, but waits for no answer.
     pub(crate) async fn erase_later(&self, place: u64) {
         let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", self.stream);
-        let _lost = self.client.publish(subject, json!({ "seq": place }).to_string().into()).await;
+        let query = json!({ "seq": place }).to_string();
+        let _lost = self.client.publish(subject, None, None, query.into()).await;
     }
 
     /// Stores a message without an expectation, and returns its place. An answer shows that a majority of the servers
@@ -260,7 +263,7 @@ impl Link {
 
     async fn request<T: DeserializeOwned>(&self, subject: String, request: Request) -> Result<T, LinkError> {
         count(&self.requests, 1);
-        let answer = self.client.send_request(subject, request).await;
+        let answer = self.client.request(subject, request).await;
         let answer = answer.map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => LinkError::NoResponders(self.stream.clone()),
             RequestErrorKind::TimedOut => LinkError::TimedOut,
@@ -285,7 +288,7 @@ fn batch_headers(batch: &str, number: usize) -> HeaderMap {
 }
 
 /// Returns the largest payload that the server takes, with room for headers.
-pub(crate) fn max_payload(client: &Client) -> usize {
+pub(crate) fn max_payload(client: &async_nats::Client) -> usize {
     match client.server_info().max_payload {
         0 => MAX_PAYLOAD,
         most => most,

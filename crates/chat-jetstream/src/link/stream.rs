@@ -58,7 +58,10 @@ impl Link {
     /// Removes all messages of a subject but the last one. It waits for no answer.
     pub(crate) async fn keep_last(&self, subject: &str) {
         let query = json!({ "filter": subject, "keep": 1 }).to_string();
-        let _lost = self.client.publish(format!("$JS.API.STREAM.PURGE.{}", self.stream), query.into()).await;
+        let _lost = self
+            .client
+            .publish(format!("$JS.API.STREAM.PURGE.{}", self.stream), None, None, query.into())
+            .await;
     }
 
     /// Removes the messages of a subject that are before a place.

@@ -87,7 +87,7 @@ impl Node {
         let limits = self.limits()?;
         let payload = serde_json::to_vec(asked).ok()?;
         let request = Request::new().payload(payload.into()).timeout(Some(limits.rooms.call_timeout));
-        match self.link.client.send_request(self.asked_subject(node), request).await {
+        match self.link.client.request(self.asked_subject(node), request).await {
             Ok(answer) => {
                 let answer = serde_json::from_slice::<Answer>(&answer.payload);
                 let unknown = |_| Unavailable::new("a node of another version has answered").into();
@@ -112,7 +112,7 @@ impl Node {
         };
         if let Ok(answer) = serde_json::to_vec(&Answer::from(answer)) {
             // The other node repeats, or appends itself.
-            let _lost = self.link.client.publish(reply, answer.into()).await;
+            let _lost = self.link.client.publish(reply.to_string(), None, None, answer.into()).await;
         }
     }
 }

@@ -1,20 +1,22 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message, SubscribeError, Subscriber};
+use async_nats::{Message, SubscribeError};
 use chat_core::NodeId;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::life::random_number;
+use crate::link::{Client, Subscription};
 
 /// The time for another node of the same name to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The name of a node, which no other live node has. The subscription is what keeps it.
 pub(crate) struct ClaimedName {
-    client: Client,
-    claims: Subscriber,
+    client: Arc<dyn Client>,
+    claims: Subscription,
     life: u64,
 }
 
@@ -38,21 +40,22 @@ impl Claim {
 impl ClaimedName {
     /// Claims a name. Returns `None` if another live node has it, or gets it at the same time.
     pub(crate) async fn claim(
-        client: &Client,
+        client: &Arc<dyn Client>,
         stream: &str,
         node: &NodeId,
     ) -> Result<Option<Self>, SubscribeError> {
         let (subject, inbox) = (format!("{stream}.i.{node}"), client.new_inbox());
-        let mut claims = client.subscribe(subject.clone()).await?;
-        let mut answers = client.subscribe(inbox.clone()).await?;
+        let mut claims = client.subscribe(subject.clone(), None).await?;
+        let mut answers = client.subscribe(inbox.clone(), None).await?;
         let own = Claim { life: random_number(), is_owner: false };
         let until = Instant::now() + ANSWER_TIMEOUT;
         // Without an answer, the connection is lost, and so is the claim: nobody answers it.
         let _lost = timeout(ANSWER_TIMEOUT, client.flush()).await;
-        let _lost = client.publish_with_reply(subject, inbox, encode(own)).await;
+        let _lost = client.publish(subject, Some(inbox), None, encode(own)).await;
         loop {
             let message = timeout_at(until, async {
                 tokio::select! {
+                    biased;
                     claim = claims.next() => claim,
                     answer = answers.next() => answer,
                 }
@@ -63,26 +66,26 @@ impl ClaimedName {
                 return Ok(None);
             }
             if other.life != own.life {
-                answer(client, &message, own).await;
+                answer(&**client, &message, own).await;
             }
         }
-        Ok(Some(Self { client: client.clone(), claims, life: own.life }))
+        Ok(Some(Self { client: Arc::clone(client), claims, life: own.life }))
     }
 
     /// Answers each node that claims the name.
     pub(crate) async fn keep(mut self) {
         while let Some(message) = self.claims.next().await {
             if decode(&message).is_some_and(|other| other.life != self.life) {
-                answer(&self.client, &message, Claim { life: self.life, is_owner: true }).await;
+                answer(&*self.client, &message, Claim { life: self.life, is_owner: true }).await;
             }
         }
     }
 }
 
-async fn answer(client: &Client, message: &Message, own: Claim) {
+async fn answer(client: &dyn Client, message: &Message, own: Claim) {
     if let Some(reply) = message.reply.clone() {
         // Without the answer, two nodes have one name, as after a partition.
-        let _lost = client.publish(reply, encode(own)).await;
+        let _lost = client.publish(reply.to_string(), None, None, encode(own)).await;
     }
 }
 

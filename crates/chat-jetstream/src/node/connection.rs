@@ -1,10 +1,10 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
 use chat_core::Unavailable;
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The notices that wait for the task that reports them. Further ones are lost, which the node repairs.
 const MAX_WAITING: usize = 16 * 1024;
@@ -78,7 +78,8 @@ impl Connection {
         }
     }
 
-    fn take(&self, event: &Event) {
+    /// Takes an event of the client.
+    pub(crate) fn take(&self, event: &Event) {
         match event {
             Event::Connected => drop(self.lost.send_replace(None)),
             Event::Disconnected | Event::Closed => {

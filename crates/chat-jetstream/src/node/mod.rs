@@ -10,12 +10,12 @@ mod tend;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chat_core::{Health, Limits, RoomName, Unavailable};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::life::{Life, token};
 use crate::link::Link;
@@ -130,7 +130,12 @@ impl Node {
     }
 
     fn open_rooms(&self) -> Vec<Arc<SharedRoom>> {
-        self.rooms.lock().values().filter_map(Weak::upgrade).collect()
+        let mut rooms: Vec<_> = self.rooms.lock().values().filter_map(Weak::upgrade).collect();
+        if cfg!(test) {
+            // The order of the map is random, and a test with a seed repeats each step.
+            rooms.sort_by(|one, other| one.token.cmp(&other.token));
+        }
+        rooms
     }
 
     /// Lets the node ask the leader of the stream soon, because something is not as it should be.

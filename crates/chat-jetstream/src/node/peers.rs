@@ -1,8 +1,9 @@
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
+use tokio::time::Instant;
 
 /// The time without a sign of life after which a node is not asked any more.
 const MAX_SILENCE: Duration = Duration::from_secs(7);

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, SubscribeError, Subscriber};
+use async_nats::{Message, SubscribeError};
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::life::Subject;
-use crate::link::number;
+use crate::link::{Subscription, number};
 use crate::node::Node;
 use crate::node::heard::HeardStates;
 use crate::record::Record;
@@ -27,13 +27,13 @@ impl Node {
     /// subscriptions.
     pub(crate) async fn start(self: &Arc<Self>) -> Result<JoinSet<()>, SubscribeError> {
         let (client, stream) = (&self.link.client, &self.link.stream);
-        let records = client.subscribe(format!("{stream}.*.e.>")).await?;
-        let signs = client.subscribe(format!("{stream}.n.*")).await?;
+        let records = client.subscribe(format!("{stream}.*.e.>"), None).await?;
+        let signs = client.subscribe(format!("{stream}.n.*"), None).await?;
         // Only one of several nodes that have the same name by mistake gets a message.
         let subject = self.asked_subject(self.peers.name());
-        let asked = client.queue_subscribe(subject, "asked".to_owned()).await?;
+        let asked = client.subscribe(subject, Some("asked".to_owned())).await?;
         // Without an answer, the connection is lost, and the first question repairs what was missed.
-        let _lost = client.flush().await;
+        client.flush().await;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(self).hear(records));
         tasks.spawn(Arc::clone(self).watch_peers(signs));
@@ -43,7 +43,7 @@ impl Node {
     }
 
     /// Reports what the stream has stored to the rooms that are open here.
-    async fn hear(self: Arc<Self>, mut records: Subscriber) {
+    async fn hear(self: Arc<Self>, mut records: Subscription) {
         let mut heard = HeardStates::default();
         while let Some(message) = records.next().await {
             self.take(&message, &mut heard);
@@ -54,6 +54,10 @@ impl Node {
         let life = self.life();
         let place = number(message.headers.as_ref(), "Nats-Sequence").filter(|place| *place > 0);
         let (Some(subject), Some(place)) = (life.read(&message.subject), place) else { return };
+        if place <= life.heard() {
+            // It came twice, or the stream has lost its end and gives out its places again.
+            return self.nudge();
+        }
         if !life.hear(place) {
             self.nudge();
         }
@@ -74,7 +78,7 @@ impl Node {
     }
 
     /// Learns which other nodes are there. A node that is new gets a sign of life at once.
-    async fn watch_peers(self: Arc<Self>, mut signs: Subscriber) {
+    async fn watch_peers(self: Arc<Self>, mut signs: Subscription) {
         while let Some(message) = signs.next().await {
             let Some(name) = message.subject.rsplit('.').next() else { continue };
             if &*message.payload == LEAVES {
@@ -90,7 +94,7 @@ impl Node {
         if self.limits().is_some() {
             let subject = format!("{}.n.{}", self.link.stream, self.peers.name());
             // The next one follows.
-            let _lost = self.link.client.publish(subject, sign.into()).await;
+            let _lost = self.link.client.publish(subject, None, None, sign.into()).await;
         }
     }
 
@@ -100,7 +104,7 @@ impl Node {
     }
 
     /// Appends for other nodes.
-    async fn serve(self: Arc<Self>, mut asked: Subscriber) {
+    async fn serve(self: Arc<Self>, mut asked: Subscription) {
         let permits = Arc::new(Semaphore::new(MAX_ASKED));
         while let Some(message) = asked.next().await {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -119,6 +123,7 @@ impl Node {
         let mut has_failed = false;
         loop {
             tokio::select! {
+                biased;
                 _ = ticks.tick() => self.give_sign(LIVES).await,
                 () = self.connection.nudge.notified() => self.give_sign(LIVES).await,
             }

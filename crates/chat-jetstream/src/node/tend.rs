@@ -1,10 +1,10 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chat_core::Unavailable;
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::life::{Life, Subject, new_stream, with_new_epoch};
 use crate::link::{From, Link, LinkError, StreamInfo};

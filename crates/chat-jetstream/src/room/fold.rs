@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,13 +15,13 @@ use super::{SharedRoom, Tail, View};
 const BATCH: usize = 128;
 
 /// The states of messages by their positions. A message that was not changed has none.
-pub(crate) type States = HashMap<u64, MessageState>;
+pub(crate) type States = BTreeMap<u64, MessageState>;
 
 /// The states of some messages as the stream has them.
 #[derive(Debug, Default)]
 pub(super) struct FoundStates {
     /// Each state, and its place in the stream. `None` is one that is damaged.
-    pub(super) states: HashMap<u64, (u64, Option<MessageState>)>,
+    pub(super) states: BTreeMap<u64, (u64, Option<MessageState>)>,
 }
 
 impl SharedRoom {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chat_core::{ChangeEntry, Unavailable};
@@ -15,7 +15,7 @@ use super::{SharedRoom, Tail};
 pub(super) struct Loaded {
     pub(super) targets: HashMap<u64, Loading>,
     /// The places of the states in the stream.
-    pub(super) places: HashMap<u64, u64>,
+    pub(super) places: BTreeMap<u64, u64>,
     /// The newest changes of the room, which its members may have in memory, if a message may be deleted.
     pub(super) recent: Vec<ChangeEntry>,
     /// The rules of the room. `None` if it has had no act.

@@ -402,6 +402,10 @@ fn retained(head: u64, messages: u64, retain: Option<u64>) -> u64 {
 }
 
 pub(super) fn unix_millis() -> u64 {
+    #[cfg(test)]
+    if let Some(millis) = crate::model::unix_millis() {
+        return millis;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -88,7 +88,7 @@ impl Writer {
             if let Err(unavailable) = self.room.node.connection.wait().await {
                 return refuse(batch, &unavailable);
             }
-            if self.catch_up(None).await.is_err() {
+            if self.catch_up(None).await.is_err() || self.look_for_targets(&batch).await.is_err() {
                 pause(&mut failures).await;
                 continue;
             }
@@ -142,6 +142,16 @@ impl Writer {
                 Tried::Again => pause(&mut failures).await,
             }
         }
+    }
+
+    /// Asks for the end of the log, if a message is named that this node has not heard of.
+    async fn look_for_targets(&mut self, batch: &[Job]) -> Result<(), Unavailable> {
+        let head = self.log.as_ref().map_or(0, |log| log.tail.head);
+        if batch.iter().flat_map(|job| job.work.targets()).all(|target| target <= head) {
+            return Ok(());
+        }
+        self.room.look().await?;
+        self.catch_up(None).await
     }
 
     /// Reads the messages that the first works name, as many as one record may change.
