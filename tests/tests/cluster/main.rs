@@ -10,3 +10,4 @@ mod outages;
 mod participants;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;
+mod storm;
