@@ -82,14 +82,14 @@ async fn the_clients_of_a_node_that_is_killed_are_back_on_the_other_one_without_
     let grown = |name: &str| after.get(name).unwrap_or(&0.0) - before.get(name).unwrap_or(&0.0);
     let joins = grown("chat_joins_total");
     let unavailable = grown("chat_errors_total{code=\"unavailable\"}");
-    let time = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    let time = |percent: usize| times[(times.len() - 1) * percent / 100];
     println!(
         "{clients} clients, {returning} return: half within {:?}, 99 % within {:?}, all within {:?}; {joins} joins, \
          {} requests to the servers of the stream, of them for {} records; {} pages of logs, {unavailable} answers \
          unavailable, {} store timeouts; peak memory of the node {} MiB",
-        time(0.5),
-        time(0.99),
-        time(1.0),
+        time(50),
+        time(99),
+        time(100),
         grown("chat_cluster_requests_total"),
         grown("chat_store_commits_total"),
         grown("chat_catch_up_pages_total"),
@@ -168,8 +168,7 @@ async fn join(
     // All have the same first position, whatever was sent before.
     let joined = sender.join(&room.name, JoinFrom::Now).await?;
     Ok(tokio::spawn(async move {
-        let returned = async |at| drop(back.lock().await.insert(client, at));
-        let receiving = receive(events, &room, joined.seq + 1, returned);
+        let receiving = receive(events, &room, joined.seq + 1, (client, &back));
         if client.is_multiple_of(MEMBERS) {
             tokio::try_join!(send(&sender, &room, pause), receiving)?;
         } else {
@@ -197,7 +196,7 @@ async fn receive(
     mut events: Events,
     room: &Room,
     mut next: u64,
-    returned: impl AsyncFn(Instant),
+    (client, back): (usize, &Back),
 ) -> Result<()> {
     let mut end = room.end.subscribe();
     loop {
@@ -215,7 +214,7 @@ async fn receive(
             }
             ClientEvent::Resumed(Joined { recovered, .. }) => {
                 ensure!(recovered, "not recovered");
-                returned(Instant::now()).await;
+                back.lock().await.insert(client, Instant::now());
             }
             ClientEvent::Gap { from, to, .. } => bail!("a gap from {from} to {to}"),
             ClientEvent::Closed(closed) => bail!("{closed:?}"),
