@@ -147,7 +147,9 @@ impl Crowd {
 
     /// Ends the senders. Each member must have all messages of its room.
     async fn finish(self) -> Result<()> {
-        self.rooms.iter().for_each(|room| drop(room.is_sending.send_replace(false)));
+        for room in &self.rooms {
+            room.is_sending.send_replace(false);
+        }
         for member in self.members {
             timeout(PATIENCE, member).await.context("a member lacks messages")???;
         }
