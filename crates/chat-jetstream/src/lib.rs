@@ -158,8 +158,9 @@
 //!
 //! The extent of a log comes from the leader: the last record names the newest and the oldest position. A join of an
 //! open room needs no request: it takes the last record that the server has heard of, as long as the leader answers the
-//! server. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the leader has. A server remembers the
-//! places of about every 64th position that it has seen, and finds others by interpolation, in a few requests.
+//! server. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the leader has.
+//! A server remembers the places of about every 64th position that it has seen, and finds others by interpolation, in a
+//! few requests.
 //!
 //! # Keys
 //!

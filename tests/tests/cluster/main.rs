@@ -13,3 +13,4 @@ mod participants;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;
 mod threads;
+mod storm;
