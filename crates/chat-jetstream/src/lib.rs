@@ -59,8 +59,9 @@
 //!   server may have the name too.
 //! - The removal of a message of the stream names only its sequence. If the connection is lost, it can be sent late;
 //!   if the stream has lost its end meanwhile, it removes another message.
-//! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message that
-//!   was stored since, from a server of the chat that has not heard of it, can then be answered with `no_message`.
+//! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message
+//!   that was stored since, from a server of the chat that has not heard of it, can then be answered with
+//!   `no_message`.
 //! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
 //!   something in it.
 //! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
