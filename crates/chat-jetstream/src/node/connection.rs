@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
@@ -23,6 +24,10 @@ const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
 pub(crate) struct Connection {
     /// The time at which the connection was lost. `None` while there is one.
     lost: watch::Sender<Option<Instant>>,
+    /// The number of connections that were lost.
+    losses: AtomicU64,
+    /// That number when the stream was last compared with what this node knows.
+    compared: AtomicU64,
     /// Wakes the task that asks the leader of the stream.
     pub(crate) nudge: Notify,
 }
@@ -78,6 +83,21 @@ impl Connection {
         }
     }
 
+    /// Returns the number of connections that were lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
+    }
+
+    /// Records that the stream was compared with what this node knows, after this many losses of a connection.
+    pub(crate) fn note_compared(&self, losses: u64) {
+        self.compared.store(losses, Ordering::SeqCst);
+    }
+
+    /// Returns true if the stream was compared since the connection was lost. It may be an older copy by now.
+    pub(crate) fn is_compared(&self) -> bool {
+        self.compared.load(Ordering::SeqCst) == self.losses()
+    }
+
     /// Takes an event of the client.
     pub(crate) fn take(&self, event: &Event) {
         match event {
@@ -86,6 +106,7 @@ impl Connection {
                 if matches!(event, Event::Disconnected) {
                     tracing::warn!("connection to the servers of the stream lost; it is made again");
                 }
+                self.losses.fetch_add(1, Ordering::SeqCst);
                 self.lost.send_modify(|lost| *lost = lost.or_else(|| Some(Instant::now())));
             }
             Event::SlowConsumer(_) => tracing::warn!("notices of the stream lost; they are read from it"),

@@ -117,7 +117,7 @@ impl Node {
         self.limits.get()
     }
 
-    fn life(&self) -> Arc<Life> {
+    pub(crate) fn life(&self) -> Arc<Life> {
         Arc::clone(&self.life.lock())
     }
 

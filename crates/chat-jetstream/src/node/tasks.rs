@@ -127,8 +127,12 @@ impl Node {
                 _ = ticks.tick() => self.give_sign(LIVES).await,
                 () = self.connection.nudge.notified() => self.give_sign(LIVES).await,
             }
+            let losses = self.connection.losses();
             match self.tend().await {
-                Ok(()) => has_failed = false,
+                Ok(()) => {
+                    self.connection.note_compared(losses);
+                    has_failed = false;
+                }
                 Err(error) => {
                     if !has_failed {
                         tracing::warn!(%error, stream = %self.link.stream, "leader of the stream does not answer");
