@@ -367,7 +367,7 @@ pub trait Room: Send + Sync {
 
     /// Returns the extent of the log as this node knows it, if it is kept up to date by reports and can be told without
     /// a request. A join of an open room then costs the store nothing. It may lack entries that other nodes have
-    /// stored just now, but none that the sink of this opening was told of.
+    /// stored just now, but none that the sink of this opening has got.
     fn known_bounds(&self) -> Option<LogBounds> {
         None
     }

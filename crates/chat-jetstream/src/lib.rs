@@ -59,8 +59,9 @@
 //!   server may have the name too.
 //! - The removal of a message of the stream names only its sequence. If the connection is lost, it can be sent late;
 //!   if the stream has lost its end meanwhile, it removes another message.
-//! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message that
-//!   was stored since, from a server of the chat that has not heard of it, can then be answered with `no_message`.
+//! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message
+//!   that was stored since, from a server of the chat that has not heard of it, can then be answered with
+//!   `no_message`.
 //! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
 //!   something in it.
 //! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
@@ -158,8 +159,9 @@
 //!
 //! The extent of a log comes from the leader: the last record names the newest and the oldest position. A join of an
 //! open room needs no request: it takes the last record that the server has heard of, as long as the leader answers the
-//! server. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the leader has. A server remembers the
-//! places of about every 64th position that it has seen, and finds others by interpolation, in a few requests.
+//! server. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the leader has.
+//! A server remembers the places of about every 64th position that it has seen, and finds others by interpolation, in a
+//! few requests.
 //!
 //! # Keys
 //!

@@ -11,7 +11,8 @@ use crate::link::{StreamConfig, StreamInfo};
 /// The key of the metadata whose value is a random number of the stream. A stream that is made again has another one.
 const LIFE: &str = "chat-life";
 
-/// The key of the metadata whose value is part of each epoch. It changes when the stream has lost its end.
+/// The key of the metadata whose value is part of each epoch: a number that grows, and a random one. It changes when the
+/// stream has lost its end.
 const EPOCH: &str = "chat-epoch";
 
 /// The key of the metadata with the version of the format, and that version.
@@ -29,6 +30,8 @@ pub(crate) struct Life {
     stream: String,
     life: String,
     epoch: String,
+    /// The number of times that the stream has lost its end.
+    renewals: u64,
     /// The place up to which this node has heard of all messages.
     heard: AtomicU64,
     /// The highest place that this node knows of.
@@ -54,10 +57,13 @@ impl Life {
     pub(crate) fn of(info: &StreamInfo) -> Option<Self> {
         let StreamConfig { name, subjects, metadata, .. } = &info.config;
         let value = |key| metadata.get(key).filter(|value| is_token(value)).cloned();
+        let epoch = value(EPOCH)?;
         let life = Self {
             stream: name.clone(),
             life: value(LIFE)?,
-            epoch: value(EPOCH)?,
+            // An operator who has restored a backup sets any text.
+            renewals: epoch.split_once('-').and_then(|(number, _)| number.parse().ok()).unwrap_or_default(),
+            epoch,
             heard: AtomicU64::new(info.state.last_seq),
             highest: AtomicU64::new(info.state.last_seq),
             is_lost: AtomicBool::new(false),
@@ -73,8 +79,8 @@ impl Life {
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
         let [stream, life, epoch] = ["chat", "a", "b"].map(ToOwned::to_owned);
-        let (heard, highest, is_lost) = Default::default();
-        Self { stream, life, epoch, heard, highest, is_lost }
+        let (renewals, heard, highest, is_lost) = Default::default();
+        Self { stream, life, epoch, renewals, heard, highest, is_lost }
     }
 
     fn subjects(&self) -> [String; 6] {
@@ -151,6 +157,12 @@ impl Life {
         (&self.life, &self.epoch) != (&other.life, &other.epoch)
     }
 
+    /// Returns true if the stream has lost its end, and the change of the epoch after an earlier loss with it. Its
+    /// positions were given out before.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        self.life == other.life && self.renewals < other.renewals
+    }
+
     /// Returns the highest place that this node knows of.
     pub(crate) fn highest(&self) -> u64 {
         self.highest.load(Ordering::SeqCst)
@@ -202,7 +214,7 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
         ATOMIC: true,
         "republish": { "src": subject(">"), "dest": subject("e.>") },
     });
-    let metadata = [(LIFE, life.clone()), (EPOCH, random()), (FORMAT.0, FORMAT.1.to_owned())]
+    let metadata = [(LIFE, life.clone()), (EPOCH, epoch(0)), (FORMAT.0, FORMAT.1.to_owned())]
         .map(|(k, v)| (k.to_owned(), v));
     StreamConfig {
         name: stream.to_owned(),
@@ -213,10 +225,14 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
     }
 }
 
-/// Returns the settings of a stream with another epoch.
-pub(crate) fn with_new_epoch(mut config: StreamConfig) -> StreamConfig {
-    config.metadata.insert(EPOCH.to_owned(), random());
+/// Returns the settings of a stream with another epoch than that of a life, and than all before it.
+pub(crate) fn with_new_epoch(mut config: StreamConfig, life: &Life) -> StreamConfig {
+    config.metadata.insert(EPOCH.to_owned(), epoch(life.renewals + 1));
     config
+}
+
+fn epoch(renewals: u64) -> String {
+    format!("{renewals}-{}", random())
 }
 
 /// Returns the token of a room in subjects.

@@ -1,6 +1,7 @@
+use std::fmt::{self, Write as _};
+use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::time::Duration;
-use std::{fmt, io};
 
 use chat_core::LogThrottle;
 use tracing::field::{Field, Visit};
@@ -67,12 +68,29 @@ pub(crate) fn start(
     Ok((guard, filter))
 }
 
-/// Writes a field of a line as the default format does, but without looking for colours, which costs as much as the
+/// Writes a field of a line. The default format does the same, and looks for colours too, which costs as much as the
 /// rest of a line.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     match field.name() {
-        "message" => write!(writer, "{value:?}"),
+        // Of another crate, perhaps with characters that change what a terminal shows.
+        "message" => write!(WithoutControls(writer), "{value:?}"),
         name => write!(writer, "{}={value:?}", name.trim_start_matches("r#")),
+    }
+}
+
+/// A writer that escapes control characters, except for white space.
+struct WithoutControls<'w, 'l>(&'w mut Writer<'l>);
+
+impl fmt::Write for WithoutControls<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_control = |c: char| c.is_control() && !c.is_whitespace();
+        if !text.contains(is_control) {
+            return self.0.write_str(text);
+        }
+        text.chars().try_for_each(|c| match is_control(c) {
+            true => write!(self.0, "{}", c.escape_unicode()),
+            false => self.0.write_char(c),
+        })
     }
 }
 
@@ -121,5 +139,17 @@ impl Visit for Message {
         if field.name() == "message" {
             self.0 = format!("{value:?}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_change_what_a_terminal_shows() {
+        let mut line = String::new();
+        write!(WithoutControls(&mut Writer::new(&mut line)), "a\x1b[2J\u{9b}b\n ü").unwrap();
+        assert_eq!(line, "a\\u{1b}[2J\\u{9b}b\n ü");
     }
 }

@@ -12,4 +12,5 @@ mod outages;
 mod participants;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;
+mod storm;
 mod threads;

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use chat_tests::metrics::{described, exported, values};
-use chat_tests::{Client, eventually, exchange};
+use chat_tests::{Client, Daemon, eventually, exchange};
 use tempfile::NamedTempFile;
 use tokio::task::block_in_place;
 
@@ -10,16 +10,21 @@ use crate::nodes::{AXUM, node_with, servers};
 
 const TOKEN: &str = "0123456789-a-token-of-the-tests";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_document_describes_each_metric_of_a_cluster() -> Result<()> {
-    let (servers, _client) = servers(1).await;
+/// Writes the token of an admin listener.
+pub(crate) fn token() -> Result<NamedTempFile> {
     let mut token = NamedTempFile::new()?;
     writeln!(token, "{TOKEN}")?;
+    Ok(token)
+}
+
+/// Returns the arguments of a node with an admin listener.
+pub(crate) fn admin(token: &NamedTempFile) -> Result<[&str; 4]> {
     let path = token.path().to_str().context("a path in UTF-8")?;
-    let admin = ["--admin", "127.0.0.1:0", "--admin-token", path];
-    let node = node_with(AXUM, "a", &servers, &admin)?;
-    let mut ann = Client::member(node.address(), "ann").await?;
-    ensure!(ann.say("hi").await?["seq"] == 1);
+    Ok(["--admin", "127.0.0.1:0", "--admin-token", path])
+}
+
+/// Returns the metrics of a node with an admin listener.
+pub(crate) async fn scrape(node: &Daemon) -> Result<String> {
     let is_listening = |line: &&serde_json::Value| line["message"] == "admin listening";
     eventually(|| async { Ok(node.log_lines(0)?.iter().any(|line| is_listening(&line))) }).await?;
     let log = node.log_lines(0)?;
@@ -30,6 +35,17 @@ async fn the_document_describes_each_metric_of_a_cluster() -> Result<()> {
     );
     let answer = String::from_utf8(exchange(address.parse()?, request.as_bytes()).await?)?;
     let (_, text) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
+    Ok(text.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_describes_each_metric_of_a_cluster() -> Result<()> {
+    let (servers, _client) = servers(1).await;
+    let token = token()?;
+    let node = node_with(AXUM, "a", &servers, &admin(&token)?)?;
+    let mut ann = Client::member(node.address(), "ann").await?;
+    ensure!(ann.say("hi").await?["seq"] == 1);
+    let text = &scrape(&node).await?;
     let (exported, described) = (exported(text)?, described()?);
     let differ: Vec<_> = exported.iter().filter(|(name, kind)| described.get(*name) != Some(*kind)).collect();
     ensure!(differ.is_empty(), "not in the table, or other there: {differ:#?}");

@@ -163,13 +163,14 @@ impl<'c, C: Connection> Driver<'c, C> {
                 | (was_idle && self.poll_operation(cx))
                 | self.poll_catch_up(cx)
                 | self.poll_rights(cx);
-            // Once, so that a busy session has its timers too, and before the session waits.
-            if round == 0 || !moved {
-                moved |= self.poll_timer(cx);
-            }
             // What is ready together leaves together. The first reply leaves at once, which shows a peer that is gone.
             if !moved || round == 0 || round == BURST - 1 {
                 moved |= self.poll_output(cx);
+            }
+            // Once, so that a busy session has its timers too, and before the session waits. After the output, which
+            // may begin the wait for a peer that does not read.
+            if round == 0 || !moved {
+                moved |= self.poll_timer(cx);
             }
             if let State::Ended(end) = &mut self.state {
                 return Poll::Ready(std::mem::replace(end, End::PeerGone));
@@ -308,6 +309,8 @@ impl<'c, C: Connection> Driver<'c, C> {
             self.alarm_set = Some(first);
             return false;
         };
+        // It is over, so it must be set again.
+        self.alarm_set = None;
         self.now = now.saturating_duration_since(self.started);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut effects = Vec::new();

@@ -34,12 +34,16 @@ impl Node {
         let mut info = find_or_create(&self.link, self.replicas).await?;
         *self.answered.lock() = Instant::now();
         let found = self.life_of(&info)?;
-        if found.differs(&life) {
+        let is_before = found.is_before(&life);
+        if found.differs(&life) && !is_before {
             tracing::error!(stream = %self.link.stream, "stream was made again; rooms start new epochs");
             self.renew(found);
-        } else if life.is_lost() || (info.state.last_seq < highest && self.is_behind(&life, highest).await?) {
+        } else if is_before
+            || life.is_lost()
+            || (info.state.last_seq < highest && self.is_behind(&life, highest).await?)
+        {
             tracing::error!(stream = %self.link.stream, highest, "stream has lost its end; rooms start new epochs");
-            self.link.update(&with_new_epoch(info.config)).await?;
+            self.link.update(&with_new_epoch(info.config, &life)).await?;
             info = find_or_create(&self.link, self.replicas).await?;
             self.renew(self.life_of(&info)?);
         } else {

@@ -10,6 +10,7 @@ use crate::record::{Entry, Record};
 
 use super::places::Step;
 use super::records::{Found, Records};
+use super::state::Noted;
 use super::{SharedRoom, View};
 
 /// Records in one request.
@@ -173,7 +174,10 @@ impl SharedRoom {
                         continue;
                     }
                 };
-                self.learn(life, &record);
+                if !matches!(self.learn(life, &record), Noted::Known { .. }) {
+                    // The stream has lost its end, and another node has stored this in the new epoch.
+                    return Err(Unavailable::new("the log is starting a new epoch"));
+                }
                 for entry in record.entries.into_iter().filter(|entry| entry.seq >= from) {
                     if entry.seq >= to {
                         return Ok(collected);

@@ -205,8 +205,11 @@ impl Run {
             let is_deletion = changed == Changed::Deleted;
             loop {
                 if let Some((_, node)) = self.node(rng) {
-                    let change =
-                        NewChange::new(by.clone(), target, change.clone()).with_role(Role::Moderator);
+                    // A refused edit may be stored late, so only one with a key can be repeated.
+                    let key = matches!(change, Change::Edit { .. }).then(|| format!("{text}+{number}"));
+                    let change = NewChange::new(by.clone(), target, change.clone())
+                        .with_key(key)
+                        .with_role(Role::Moderator);
                     match node.rooms[log.0].change(change).await {
                         Ok(receipt) => {
                             if receipt.epoch == log.1 {

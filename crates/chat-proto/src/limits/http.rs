@@ -19,8 +19,8 @@ pub struct HttpLimits {
     pub accept_pause: Duration,
     /// Time between two log lines about the same problem that peers can cause. Default 1 min.
     pub log_interval: Duration,
-    /// The shortest advice in `Retry-After`, rounded down to seconds, at least 1. `reconnect_in_ms` has up to as much in
-    /// addition, so that clients do not return all at once. Default 2 s.
+    /// The shortest advice in `Retry-After`, rounded down to seconds, at least 1. `reconnect_in_ms` is up to twice as
+    /// long in a small crowd, so that clients do not return all at once. Default 2 s.
     pub retry_after: Duration,
     /// The longest advice for a crowd of clients. With other nodes, that of a drain is at most three quarters of
     /// [`NodeLimits::leave_grace`](crate::NodeLimits::leave_grace), so that no user seems to leave. Default 30 s.
