@@ -39,8 +39,8 @@ impl Chat {
     /// Ends the chat within `limit`, without losing an acknowledged message.
     ///
     /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
-    /// with 1012. A room that waits for its turn to be opened is not opened for users any more. Shortly before `limit` is over, the remaining sessions are closed without waiting for their
-    /// commands. Then the store is closed.
+    /// with 1012. A room that waits for its turn to be opened is not opened for users any more. Shortly before `limit`
+    /// is over, the remaining sessions are closed without waiting for their commands. Then the store is closed.
     ///
     /// ```
     /// use std::time::Duration;

@@ -20,8 +20,8 @@ pub(crate) struct Returning {
 }
 
 impl Returning {
-    /// Creates the advice of a chat. `grace` is the time after which the users of other nodes see them leave, if that is
-    /// later than at once.
+    /// Creates the advice of a chat. `grace` is the time after which the users of other nodes see them leave. Without
+    /// such a time, or if it is zero, they see it at once.
     pub(crate) fn new(limits: &HttpLimits, grace: Option<Duration>) -> Self {
         let (least, most) = (limits.retry_after, limits.max_retry_after.max(limits.retry_after));
         // Each connection adds up to the shortest advice.
