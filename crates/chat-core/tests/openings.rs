@@ -222,12 +222,12 @@ async fn the_advice_of_a_drain_grows_with_the_crowd() {
     assert!(drained.await.is_ok_and(|drained| drained.abandoned == 0));
     waits.sort_unstable();
     assert!(waits.iter().all(|wait| (2_000..=10_000).contains(wait)), "{waits:?}");
-    // No two seconds of the eight have more than half of the crowd.
+    // No two seconds of the eight have more than two thirds of the crowd.
     let densest =
         waits.iter().map(|first| waits.iter().filter(|wait| (*first..first + 2_000).contains(wait)).count());
-    assert!(densest.max().is_some_and(|most| most <= 15), "{waits:?}");
-    // It is spread over all of the time.
-    assert!(waits[0] < 3_500 && waits[29] > 8_500, "{waits:?}");
+    assert!(densest.max().is_some_and(|most| most <= 20), "{waits:?}");
+    // It is spread over all of the time, to which each connection adds its part.
+    assert!(waits[0] < 4_000 && waits[29] >= 8_000, "{waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
