@@ -158,7 +158,8 @@ impl State {
         events: &mut Vec<ClientEvent>,
     ) -> Result<(), Violation> {
         // The command may have expired.
-        let Some(pending) = self.pending.remove(&reference) else { return Ok(()) };
+        let pending = self.take_own(reference, now).or_else(|| self.pending.remove(&reference));
+        let Some(pending) = pending else { return Ok(()) };
         if let WireEvent::Error { .. } = event {
             let Some(error) = server_error(event) else { return Ok(()) };
             match &pending.request {

@@ -31,7 +31,11 @@ pub(crate) struct State {
     command_timeout: Duration,
     references: Arc<AtomicU64>,
     cursors: HashMap<RoomName, RoomCursor>,
+    /// The commands of callers.
     pending: BTreeMap<u64, PendingCommand>,
+    /// The commands of the client itself. The server carries out one at a time, so each reply gives the others more
+    /// time. A reconnect sends them again, all at once, and helps no server that is slow.
+    own: BTreeMap<u64, PendingCommand>,
     /// The frames to write on the current connection.
     pub(crate) outbox: VecDeque<Utf8Bytes>,
     connected: bool,
@@ -108,6 +112,7 @@ impl State {
             references,
             cursors: HashMap::new(),
             pending: BTreeMap::new(),
+            own: BTreeMap::new(),
             outbox: VecDeque::new(),
             connected: false,
             lagging: false,
@@ -122,19 +127,19 @@ impl State {
 
     /// Returns the number of commands that wait for their replies.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.own.len()
     }
 
     /// Returns true if a caller waits for a reply.
     pub(crate) fn has_callers(&self) -> bool {
-        self.pending.values().any(|pending| !pending.request.is_own())
+        !self.pending.is_empty()
     }
 
     /// Returns the time at which [`handle_time`](Self::handle_time) is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let first = self.pending.first_key_value().map(|(_, pending)| pending.deadline);
+        let first = [&self.pending, &self.own].into_iter().filter_map(BTreeMap::first_key_value);
         let backoff = if self.backing_off { self.send_backoff_end() } else { None };
-        first.into_iter().chain(backoff).min()
+        first.map(|(_, pending)| pending.deadline).chain(backoff).min()
     }
 
     /// Returns the end of the send back-off that ends first.
@@ -180,7 +185,7 @@ impl State {
     pub(crate) fn handle_lost(&mut self) -> Option<Duration> {
         self.connected = false;
         self.outbox.clear();
-        self.pending.retain(|_, pending| !pending.request.is_own());
+        self.own.clear();
         for pending in self.pending.values_mut() {
             pending.unsure |= pending.sent;
             pending.sent = false;
@@ -194,9 +199,12 @@ impl State {
     /// not answer a resume, or the question for missed activity, in time.
     pub(crate) fn handle_time(&mut self, now: Instant) -> bool {
         let mut resume_expired = false;
+        while let Some(first) = self.own.first_entry().filter(|first| first.get().deadline <= now) {
+            let expired = first.remove();
+            resume_expired |= matches!(expired.request, Request::Resume(_) | Request::MissedActivity);
+        }
         while let Some(first) = self.pending.first_entry().filter(|first| first.get().deadline <= now) {
             let pending = first.remove();
-            resume_expired |= matches!(pending.request, Request::Resume(_) | Request::MissedActivity);
             let backoff = match &pending.request {
                 Request::Send(room) => self.cursors.get(room).and_then(|cursor| cursor.send_backoff.as_ref()),
                 _ => None,
@@ -265,7 +273,14 @@ impl State {
         self.outbox.push_back(frame.clone());
         let deadline = now + self.command_timeout;
         let pending = PendingCommand::new(request, frame, None, deadline);
-        self.pending.insert(reference, PendingCommand { sent: true, ..pending });
+        self.own.insert(reference, PendingCommand { sent: true, ..pending });
+    }
+
+    /// Takes the command of the client itself that has a reply.
+    fn take_own(&mut self, reference: u64, now: Instant) -> Option<PendingCommand> {
+        let own = self.own.remove(&reference)?;
+        self.own.values_mut().for_each(|other| other.deadline = now + self.command_timeout);
+        Some(own)
     }
 
     /// Sends the pending commands from `first` on that may be sent.

@@ -62,11 +62,6 @@ impl Request {
         }
     }
 
-    /// Returns true if no caller waits for the reply.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self, Self::Resume(_) | Self::Hello | Self::MissedActivity)
-    }
-
     /// Reads the reply. `epoch` is the epoch of the room before the reply.
     pub(crate) fn read(&self, event: Event, epoch: &Arc<str>) -> Result<Reply, Violation> {
         Ok(match (self, event) {

@@ -39,8 +39,8 @@ impl Chat {
     /// Ends the chat within `limit`, without losing an acknowledged message.
     ///
     /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
-    /// with 1012. Shortly before `limit` is over, the remaining sessions are closed without waiting for their
-    /// commands. Then the store is closed.
+    /// with 1012. A room that waits for its turn to be opened is not opened for users any more. Shortly before `limit`
+    /// is over, the remaining sessions are closed without waiting for their commands. Then the store is closed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -65,6 +65,7 @@ impl Chat {
         let connections = sessions.connections();
         let limit_of_sessions = limit - CLOSE_SHARE.min(limit / 5);
         sessions.enter(Phase::Draining);
+        self.rooms().openings.close();
         // The last frames of a session and its closing handshake each have the close timeout.
         let closing = (self.limits().connection.close_timeout * 2).min(limit_of_sessions / 2);
         if timeout(limit_of_sessions - closing, sessions.all_closed()).await.is_err() {

@@ -1,10 +1,13 @@
 //! The rooms that users let the store open: a queue, and the rate at which its rooms are opened.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat_proto::{Bucket, Limits, Rate, Returns};
+use futures_util::future::{Either, select};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::fair_queue::{FairQueue, NoTurn, QueueLimits, Turn};
@@ -19,6 +22,10 @@ const SHARE: usize = 4;
 pub(crate) struct Openings {
     queue: Arc<FairQueue>,
     rate: Rate,
+    /// The longest wait for a turn and for the rate together.
+    wait: Duration,
+    /// True once nobody is to wait any more.
+    closed: watch::Sender<bool>,
     /// The shortest and the longest advice for a user who finds the queue full.
     advice: (Duration, Duration),
     started: Instant,
@@ -49,6 +56,8 @@ impl Openings {
         Self {
             queue: FairQueue::new(queue),
             rate: rooms.opening_rate,
+            wait: rooms.opening_wait,
+            closed: watch::Sender::new(false),
             advice: (limits.reads.retry_after, limits.http.max_retry_after),
             started: Instant::now(),
             bucket: Mutex::default(),
@@ -61,19 +70,42 @@ impl Openings {
         self.queue.waiting()
     }
 
+    /// Ends all waits, because the chat drains. Those who need not wait still get a turn.
+    pub(crate) fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
     /// Waits until a user may let the store open a room.
     pub(super) async fn turn(&self, user: UserKey) -> Result<Turn, NoTurn> {
-        let turn = self.queue.turn(user).await?;
-        let debt = {
-            let (mut bucket, now) = (self.bucket.lock(), self.started.elapsed());
-            bucket.charge(self.rate, now, 1);
-            bucket.debt(self.rate, now)
+        let until = Instant::now() + self.wait;
+        let turn = async {
+            let turn = self.queue.turn(user).await?;
+            let debt = self.charge(until)?;
+            // Those that have a turn and wait for a token are at most as many as may be opened at once.
+            if !debt.is_zero() {
+                sleep(debt).await;
+            }
+            Ok(turn)
         };
-        // Those that have a turn and wait for a token are at most as many as may be opened at once.
-        if !debt.is_zero() {
-            sleep(debt).await;
+        let mut closed = self.closed.subscribe();
+        match select(pin!(turn), pin!(closed.wait_for(|is_closed| *is_closed))).await {
+            Either::Left((turn, _)) => turn,
+            Either::Right(_) => Err(NoTurn),
         }
-        Ok(turn)
+    }
+
+    /// Takes the token of one opening. Returns the time until it is there, which must not be later than `until`.
+    fn charge(&self, until: Instant) -> Result<Duration, NoTurn> {
+        let left = until.saturating_duration_since(Instant::now());
+        let (mut bucket, now) = (self.bucket.lock(), self.started.elapsed());
+        let mut charged = *bucket;
+        charged.charge(self.rate, now, 1);
+        let debt = charged.debt(self.rate, now);
+        if debt > left {
+            return Err(NoTurn);
+        }
+        *bucket = charged;
+        Ok(debt)
     }
 
     /// Returns the time after which one more user who found the queue full must return.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::fair_queue::NoTurn;
 use crate::room::{Inbox, LiveRoom, NotOpened, Rooms, ask, unix_millis, within};
+use crate::stats::count;
 use crate::sync::{Mutex, spawn};
 use crate::{
     Action, Authorize, CommitSink, ErrorCode, Marked, MarkerError, Right, Role, Room, RoomName, RoomRules,
@@ -215,9 +216,11 @@ impl Rooms {
             }
         }
         let Some(user) = allowed.first().map(|(watcher, _)| watcher.user.key()) else { return };
+        // It may have to wait until the room is opened, in which time others are counted.
+        let Ok(log) = self.one_log(room, &user).await else { return };
         // Before the reads of the store, of which there are two for a user however many connections there are.
         let Ok(turn) = self.watchers.turns.acquire().await else { return };
-        let Ok((rules, standing)) = self.standing(room, &user).await else { return };
+        let Ok((rules, standing)) = within(self, log.log().standing(&user)).await else { return };
         drop(turn);
         let now = unix_millis();
         allowed.retain(|(_, granted)| {
@@ -234,7 +237,7 @@ impl Rooms {
             return;
         }
         let Ok(_turn) = self.watchers.turns.acquire().await else { return };
-        let Ok(unread) = self.unread(room, &user, u64::MAX).await else { return };
+        let Ok(unread) = within(self, log.log().unread(&user, u64::MAX)).await else { return };
         let activity = (unread, with.cloned());
         for watcher in watchers {
             watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(activity.clone())));
@@ -308,7 +311,10 @@ impl Rooms {
             return Ok(OneLog::OfRoom(room));
         }
         let turn = self.openings.turn(user.clone()).await;
-        let _turn = turn.map_err(|NoTurn| Unavailable::from(NotOpened::Busy))?;
+        let _turn = turn.map_err(|NoTurn| {
+            count(&self.counters.openings_refused);
+            Unavailable::from(NotOpened::Busy)
+        })?;
         let opened = self.store.open(room, &self.limits, CommitSink::new(|_| {}));
         Ok(OneLog::Opened(within(self, opened).await?))
     }

@@ -73,7 +73,7 @@ impl<C: Connection> Driver<'_, C> {
                 Work::Waiting(Kind::Read, host.list(Arc::clone(&self.ticket.reads), listing).boxed())
             }
         };
-        self.in_flight.push(InFlight::new(work));
+        self.in_flight.push(InFlight::opening(work));
     }
 
     /// Takes the updates from other connections of the user and from followed rooms, once the peer has got everything

@@ -1,12 +1,11 @@
 //! The rooms and the host's code, as an operation of a session uses them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::session::{Listing, Outcome};
+use chat_proto::session::Outcome;
 use futures_util::future::FutureExt;
 
 use super::operation::{Done, Entering, Kind, Work};
@@ -15,10 +14,11 @@ use super::reads::ReadQueues;
 use super::ticket::Ticket;
 use crate::fair_queue::Turn;
 use crate::room::{Admitted, LiveRoom, NotOpened, Rooms, append, ask, change, within};
+use crate::stats::count;
 use crate::{
     Action, AppendError, Authorize, Change, ChangeError, ErrorCode, Forbidden, Links, LogBounds, MarkerError,
-    Mentions, NewChange, NewMessage, Range, Role, RoomName, RoomRules, RoomSummary, Search, SearchError,
-    ThreadError, Unavailable, User,
+    Mentions, NewChange, NewMessage, Range, Role, RoomName, Search, SearchError, ThreadError, Unavailable,
+    User,
 };
 
 /// Entries that a join with `last` replays, if there are many changes among them.
@@ -81,7 +81,10 @@ impl Host {
     pub(super) async fn open(&self, name: &RoomName) -> Result<Arc<LiveRoom>, Refused> {
         self.rooms.open_for(name, Some(self.user.key())).await.map_err(|error| match error {
             NotOpened::Unavailable(unavailable) => unavailable.into(),
-            NotOpened::Busy => Refused::Busy(self.rooms.openings.advice()),
+            NotOpened::Busy => {
+                count(&self.rooms.counters.openings_refused);
+                Refused::Busy(self.rooms.openings.advice())
+            }
         })
     }
 
@@ -270,66 +273,6 @@ impl Host {
             self.rooms.announce_unfollowed(&name, &user);
         }
         Ok(Done::Outcome(Outcome::Followed(on)))
-    }
-
-    /// Lists the rooms that the user follows or is in. A room that the user may no longer join is left out.
-    pub(super) async fn list(self, reads: Arc<ReadQueues>, asked: Listing) -> Result<Done, Refused> {
-        let user = self.user.key();
-        let mut followed = within(&self.rooms, self.rooms.store.followed(&user)).await?;
-        followed.retain(|name| asked.after.as_ref().is_none_or(|after| name > after));
-        let names: BTreeSet<_> = followed.iter().chain(&asked.joined).collect();
-        let (mut listed, mut more, mut failure) = (Vec::new(), false, None);
-        for name in names {
-            if listed.len() >= asked.limit {
-                more = true;
-                break;
-            }
-            let mut rules = None;
-            if !asked.joined.contains(name) {
-                match self.may_join(name).await {
-                    Ok(allowed) => rules = Some(allowed),
-                    Err(Refused::Error(ErrorCode::Forbidden | ErrorCode::Rejected, _)) => continue,
-                    // One room that cannot be read must not hide the others.
-                    Err(refused) => {
-                        failure = Some(refused);
-                        continue;
-                    }
-                }
-            }
-            listed.push((name.clone(), rules));
-        }
-        // In turn with the other connections of the user, which may have ended to follow a room since then.
-        let _turn = reads.count(user.clone()).await.map_err(Refused::TooEarly)?;
-        let mut followed = within(&self.rooms, self.rooms.store.followed(&user)).await?;
-        listed.retain(|(name, _)| asked.joined.contains(name) || followed.contains(name));
-        followed.retain(|name| listed.iter().any(|(listed, _)| listed == name));
-        if listed.is_empty() && more {
-            // A client could not continue after such a page.
-            return Err(ErrorCode::Unavailable.into());
-        }
-        let mut rooms = Vec::with_capacity(listed.len());
-        for (name, rules) in listed {
-            match self.summary(name, rules).await {
-                Ok(summary) => rooms.push(summary),
-                Err(refused) => failure = Some(refused),
-            }
-        }
-        if let Some(refused) = failure.filter(|_| rooms.is_empty()) {
-            return Err(refused);
-        }
-        Ok(Done::Outcome(Outcome::Listed { rooms, more, followed }))
-    }
-
-    /// Counts the unread messages of a room. Its rules are read, unless they are known.
-    async fn summary(&self, name: RoomName, rules: Option<RoomRules>) -> Result<RoomSummary, Refused> {
-        let user = self.user.key();
-        let unread = self.rooms.unread(&name, &user, u64::MAX).await?;
-        let rules = match rules {
-            Some(rules) => rules,
-            None => self.rooms.standing(&name, &user).await?.0,
-        };
-        let with = rules.other(&user).cloned();
-        Ok(RoomSummary::new(name, &unread).with_user(with).with_title(rules.title))
     }
 
     /// Asks the host to authorize an action.

@@ -77,7 +77,8 @@ impl<C: Connection> Driver<'_, C> {
                 let limits = self.limits();
                 let turn = if self.has_read() { limits.reads.wait_timeout } else { Duration::ZERO };
                 let host = if self.hello.is_some() { limits.http.identify_timeout } else { Duration::ZERO };
-                let until = Instant::now() + turn + host + limits.rooms.call_timeout;
+                let opening = if self.may_open() { limits.rooms.opening_wait } else { Duration::ZERO };
+                let until = Instant::now() + turn + host + opening + limits.rooms.call_timeout;
                 self.state = State::Deferred(incoming, until);
                 if self.is_lost() {
                     self.skip_read();

@@ -11,6 +11,7 @@ mod hello;
 mod host;
 mod input;
 mod kicks;
+mod listing;
 mod mechanism;
 mod operation;
 mod output;

@@ -21,6 +21,8 @@ pub(super) struct InFlight {
     sent_to: Option<RoomName>,
     /// True if a message has its place in the order of its room, or has an answer.
     is_submitted: bool,
+    /// True if it may have to wait until a room is opened.
+    may_open: bool,
 }
 
 pub(super) enum Work {
@@ -70,7 +72,12 @@ impl Work {
 impl InFlight {
     /// Returns an operation that no member gets.
     pub(super) fn new(work: Work) -> Self {
-        Self { work, sent_to: None, is_submitted: false }
+        Self { work, sent_to: None, is_submitted: false, may_open: false }
+    }
+
+    /// Returns an operation that no member gets, and that may have to wait until a room is opened.
+    pub(super) fn opening(work: Work) -> Self {
+        Self { may_open: true, ..Self::new(work) }
     }
 }
 
@@ -198,6 +205,10 @@ impl<C: Connection> Driver<'_, C> {
         let is_direct = self.ticket.permit.inbox().outlet.is_attached();
         let is_entry = matches!(action, Asked::Send { .. } | Asked::Change { .. } | Asked::Govern(_));
         let sent_to = (is_direct && is_entry).then(|| name.clone());
+        let may_open = matches!(
+            action,
+            Asked::Join(_) | Asked::JoinDirect { .. } | Asked::Govern(_) | Asked::Read(_) | Asked::Follow(_)
+        );
         let work = match (action, room) {
             // The answer cannot be sent. The commands after this one are still carried out.
             (
@@ -257,13 +268,18 @@ impl<C: Connection> Driver<'_, C> {
             }
             _ => Work::answered(ErrorCode::NotJoined.into()),
         };
-        self.in_flight.push(InFlight { work, sent_to, is_submitted: false });
+        self.in_flight.push(InFlight { work, sent_to, is_submitted: false, may_open });
     }
 
     /// Returns true if a read is in flight, which may have to wait for its turn.
     pub(super) fn has_read(&self) -> bool {
         let is_read = |operation: &InFlight| matches!(operation.work, Work::Waiting(Kind::Read, _));
         self.in_flight.first().is_some_and(is_read)
+    }
+
+    /// Returns true if an operation in flight may have to wait until a room is opened.
+    pub(super) fn may_open(&self) -> bool {
+        self.in_flight.iter().any(|operation| operation.may_open)
     }
 
     /// Returns true if a list of rooms is complete and waits for its turn among the replies.

@@ -60,8 +60,8 @@ pub struct Stats {
     pub store_failures: u64,
     /// Calls of the store without an answer within [`RoomLimits::call_timeout`](crate::RoomLimits::call_timeout).
     pub store_timeouts: u64,
-    /// Rooms that were not opened, because too many waited: see
-    /// [`RoomLimits::max_waiting_openings`](crate::RoomLimits::max_waiting_openings).
+    /// Calls for rooms that were not opened, because too many waited or the wait was too long: see
+    /// [`RoomLimits::max_waiting_openings`](crate::RoomLimits::max_waiting_openings). Each call for a room counts.
     pub openings_refused: u64,
     /// `error` events, by [`ErrorCode::as_str`].
     pub errors: BTreeMap<String, u64>,

@@ -25,8 +25,8 @@ pub struct RoomLimits {
     /// [`opening_rate`](Self::opening_rate).
     pub max_waiting_openings: usize,
     /// Time for which a room waits to be opened. It ends only if the store is slower than
-    /// [`opening_rate`](Self::opening_rate). [`call_timeout`](Self::call_timeout) begins after it. Default 8 s, less
-    /// than clients wait for a reply.
+    /// [`opening_rate`](Self::opening_rate). [`call_timeout`](Self::call_timeout) begins after it. Default 8 s. A
+    /// connection opens one room at a time, so a client that joins many must time each of them from the reply before.
     pub opening_wait: Duration,
     /// Time for which a purge may take before its reply is `unavailable`. The purge goes on after it. Default 60 s.
     pub purge_timeout: Duration,

@@ -26,9 +26,14 @@ fn ask(state: &mut State, request: Request, reply: &str, now: Instant) {
 
 fn in_lobby(now: Instant) -> State {
     let mut state = connected(now);
-    let reply = r#"{"type":"joined","ref":"1","room":"lobby","epoch":"e","seq":9,"first":1,"recovered":true,"members":2}"#;
-    ask(&mut state, Request::Join("lobby".parse().unwrap(), JoinFrom::Now), reply, now);
+    ask(&mut state, Request::Join("lobby".parse().unwrap(), JoinFrom::Now), &joined("1", "lobby"), now);
     state
+}
+
+fn joined(reference: &str, room: &str) -> String {
+    format!(
+        r#"{{"type":"joined","ref":"{reference}","room":"{room}","epoch":"e","seq":9,"first":1,"recovered":true,"members":2}}"#
+    )
 }
 
 fn read(user: &str, seq: u64) -> String {
@@ -103,4 +108,46 @@ fn clients_that_were_refused_a_resume_return_apart_or_as_advised() {
         let due = state.catch_up_due(now).map(|due| due - now);
         assert_eq!(due, Some(Duration::from_millis(wait)), "{advice}");
     }
+}
+
+#[test]
+fn a_reply_to_one_resume_gives_the_others_more_time() {
+    let start = Instant::now();
+    let mut state = connected(start);
+    for room in ["a", "b", "c"] {
+        let reply = joined("1", room);
+        ask(&mut state, Request::Join(room.parse().unwrap(), JoinFrom::Now), &reply, start);
+    }
+    state.handle_lost();
+    state.handle_connected(start);
+    let after = |millis| start + Duration::from_millis(millis);
+    let resumes: Vec<serde_json::Value> =
+        state.outbox.iter().map(|frame| serde_json::from_str(frame.as_str()).unwrap()).collect();
+    assert_eq!(resumes.len(), 3);
+    // Each is answered just before its second is over.
+    for (resume, replied) in resumes.iter().zip([900, 1_800]) {
+        assert!(!state.handle_time(after(replied)));
+        let (reference, room) = (resume["ref"].as_str().unwrap(), resume["room"].as_str().unwrap());
+        handle(&mut state, &joined(reference, room), after(replied), true);
+        assert_eq!(state.deadline(), Some(after(replied + 1_000)));
+    }
+    assert!(!state.handle_time(after(2_799)));
+    assert!(state.handle_time(after(2_800)), "a server that does not answer the last one is given up");
+}
+
+#[test]
+fn a_reply_to_a_resume_gives_a_caller_no_more_time() {
+    let start = Instant::now();
+    let mut state = in_lobby(start);
+    state.handle_lost();
+    state.handle_connected(start);
+    let resume: serde_json::Value = serde_json::from_str(state.outbox[0].as_str()).unwrap();
+    let (answer, mut answered) = tokio::sync::oneshot::channel();
+    let deadline = start + Duration::from_secs(1);
+    state.handle_command(7, PendingCommand::new(Request::Ping, "".into(), Some(answer), deadline));
+    let reply = joined(resume["ref"].as_str().unwrap(), "lobby");
+    handle(&mut state, &reply, start + Duration::from_millis(900), true);
+    assert_eq!(state.deadline(), Some(deadline));
+    assert!(!state.handle_time(deadline));
+    assert!(matches!(answered.try_recv(), Ok(Err(crate::Error::Timeout))));
 }

@@ -311,7 +311,7 @@ impl World {
         self.start();
         self.pass_unknown(self.server.head() + 1);
         assert_eq!(self.position, Some((self.server.epoch(), self.server.head())));
-        assert!(self.sends.is_empty() && self.state.pending.is_empty(), "{:?}", self.state);
+        assert!(self.sends.is_empty() && self.state.pending() == 0, "{:?}", self.state);
         for (seq, held) in &self.held {
             let followed = (held.rev(), held.text().unwrap());
             assert_eq!(followed, self.server.fresh(*seq), "the message {seq}");
