@@ -39,7 +39,7 @@ pub struct Outage {
 
 /// The result of an outage.
 #[derive(Clone, Debug, Default)]
-pub struct Endured {
+pub struct OutageResult {
     /// Sends of clients, without their repeats.
     pub sends: u64,
     /// Sends that are stored.
@@ -90,17 +90,25 @@ struct Run<'a> {
     /// Sends that wait in nodes, and those that their clients will repeat.
     waiting: usize,
     repeating: usize,
-    result: Endured,
+    result: OutageResult,
 }
 
 /// Simulates an outage. The same seed gives the same result.
-pub fn endure(outage: &Outage, seed: u64) -> Endured {
+pub fn simulate_outage(outage: &Outage, seed: u64) -> OutageResult {
     let rooms = (0..outage.rooms).map(|_| Room::default()).collect();
     let mut agenda = Agenda::default();
     agenda.add(0.0, Event::Arrive);
     let (random, stream) = (Rng::with_seed(seed), Queue::new(usize::MAX));
-    let mut run =
-        Run { outage, agenda, random, rooms, stream, waiting: 0, repeating: 0, result: Endured::default() };
+    let mut run = Run {
+        outage,
+        agenda,
+        random,
+        rooms,
+        stream,
+        waiting: 0,
+        repeating: 0,
+        result: OutageResult::default(),
+    };
     while let Some(event) = run.agenda.next_event() {
         if run.agenda.now() > BEFORE + outage.length + AFTER {
             break;
@@ -260,7 +268,7 @@ pub fn tables(seed: u64) -> Vec<Table> {
     let mut table = Table::new("outage", header);
     for (length, load) in [(2.0, 0.5), (6.0, 0.5), (8.0, 0.5), (12.0, 0.5), (12.0, 0.8), (12.0, 0.95)] {
         let outage = Outage { length, load, rooms: 20_000, rate: RECORDS.value };
-        let result = endure(&outage, seed);
+        let result = simulate_outage(&outage, seed);
         let [longest] = result.waits.shares([1.0]);
         let refused = result.waits.above(CALL_TIMEOUT.value);
         table.row([

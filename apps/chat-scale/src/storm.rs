@@ -37,7 +37,7 @@ pub struct Storm {
 
 /// The result of a storm.
 #[derive(Clone, Debug, Default)]
-pub struct Weathered {
+pub struct StormResult {
     /// The times at which clients were back in all rooms.
     pub back: Sample,
     /// Clients that were not back in the end.
@@ -78,11 +78,11 @@ struct Run<'a> {
     clients: Vec<Client>,
     leader: Queue<(usize, u32)>,
     bucket: Option<Bucket>,
-    result: Weathered,
+    result: StormResult,
 }
 
 /// Simulates a storm. The same seed gives the same result.
-pub fn weather(storm: &Storm, seed: u64) -> Weathered {
+pub fn simulate_storm(storm: &Storm, seed: u64) -> StormResult {
     let mut agenda = Agenda::default();
     let clients = (0..storm.clients).map(|client| {
         // Each client has random numbers of its own, so that a change of the leader changes none of them.
@@ -93,7 +93,7 @@ pub fn weather(storm: &Storm, seed: u64) -> Weathered {
     let clients = clients.collect();
     let leader = Queue::new(storm.queue);
     let bucket = storm.admitted.map(Bucket::new);
-    let mut run = Run { storm, agenda, clients, leader, bucket, result: Weathered::default() };
+    let mut run = Run { storm, agenda, clients, leader, bucket, result: StormResult::default() };
     while let Some(event) = run.agenda.next_event() {
         if run.agenda.now() > END {
             break;
@@ -225,7 +225,7 @@ pub fn tables(seed: u64) -> Vec<Table> {
         ["storm", "requests", "half back", "99 % back", "all back", "`unavailable`", "seen to leave"];
     let mut table = Table::new("storm", header);
     for (name, storm) in variants {
-        let result = weather(&storm, seed);
+        let result = simulate_storm(&storm, seed);
         let [half, most, last] = result.back.shares([0.5, 0.99, 1.0]);
         let all = result.back.count() + result.missing;
         let reached = |share: f64, at: f64| {

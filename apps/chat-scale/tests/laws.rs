@@ -3,10 +3,10 @@
 use chat_scale::gaps::{Gaps, repair};
 use chat_scale::hot_room::{HotRoom, write};
 use chat_scale::keys::{KeyedRoom, cost};
-use chat_scale::outage::{Outage, endure};
+use chat_scale::outage::{Outage, simulate_outage};
 use chat_scale::presence::{Network, silences};
 use chat_scale::restart::{Ending, restart};
-use chat_scale::storm::{Storm, weather};
+use chat_scale::storm::{Storm, simulate_storm};
 use chat_scale::{Agenda, Bucket, Queue, SCENARIOS, Sample, exponential};
 use fastrand::Rng;
 
@@ -104,7 +104,7 @@ fn each_client_of_a_storm_is_back_or_counted() {
         let endless = Storm { requests: (50, 100), rate: 200.0, ..storm() };
         let admitted = Storm { requests: (0, 1), admitted: Some(500.0), ..storm() };
         for storm in [storm(), endless, admitted] {
-            let result = weather(&storm, seed);
+            let result = simulate_storm(&storm, seed);
             assert_eq!(result.back.count() + result.missing, storm.clients);
         }
     }
@@ -115,7 +115,7 @@ fn a_leader_that_is_twice_as_fast_makes_no_storm_longer() {
     for seed in 0..5 {
         let mut before = f64::INFINITY;
         for rate in [200.0, 400.0, 800.0, 1_600.0, 3_200.0, 1e9] {
-            let result = weather(&Storm { rate, queue: usize::MAX, ..storm() }, seed);
+            let result = simulate_storm(&Storm { rate, queue: usize::MAX, ..storm() }, seed);
             let [last] = result.back.shares([1.0]);
             let length = if result.missing > 0 { f64::INFINITY } else { last };
             assert!(length <= before, "seed {seed}: {length} s at {rate}, {before} s before");
@@ -130,7 +130,7 @@ fn a_leader_that_is_twice_as_fast_makes_no_storm_longer() {
 fn an_admitted_storm_refuses_nobody_and_lasts_as_long_as_its_openings() {
     let admitted = 500.0;
     let storm = Storm { open: vec![0.0; 3], requests: (0, 1), admitted: Some(admitted), ..storm() };
-    let result = weather(&storm, 3);
+    let result = simulate_storm(&storm, 3);
     let [last] = result.back.shares([1.0]);
     assert_eq!((result.unavailable, result.requests), (0, 6_000));
     assert!(is_near(last, 6_000.0 / admitted, 0.02), "{last}");
@@ -139,7 +139,7 @@ fn an_admitted_storm_refuses_nobody_and_lasts_as_long_as_its_openings() {
 #[test]
 fn each_send_of_an_outage_is_stored_or_counted() {
     for (length, load) in [(0.0, 0.5), (6.0, 0.5), (12.0, 0.9)] {
-        let result = endure(&Outage { length, load, rooms: 5_000, rate: 2_000.0 }, 1);
+        let result = simulate_outage(&Outage { length, load, rooms: 5_000, rate: 2_000.0 }, 1);
         assert_eq!(result.stored + result.waiting, result.sends);
         assert_eq!(result.waiting, 0, "{length} s at {load}");
         // Nobody is refused in a time that is shorter than a call, and somebody is in a longer one.
@@ -151,7 +151,7 @@ fn each_send_of_an_outage_is_stored_or_counted() {
 fn a_longer_outage_makes_longer_waits() {
     let longest = [1.0, 2.0, 4.0, 8.0, 16.0].map(|length| {
         let outage = Outage { length, load: 0.5, rooms: 5_000, rate: 2_000.0 };
-        endure(&outage, 1).waits.shares([1.0])[0]
+        simulate_outage(&outage, 1).waits.shares([1.0])[0]
     });
     assert!(longest.is_sorted(), "{longest:?}");
     assert!(longest[4] >= 15.5, "{longest:?}");
@@ -223,7 +223,7 @@ fn the_same_seed_makes_the_same_tables_and_another_one_others() {
         assert_eq!(first, tables(2), "{name}");
         assert_eq!(first == tables(3), ["figures", "traffic"].contains(name), "{name}");
     }
-    let results = [2, 2, 3].map(|seed| weather(&storm(), seed));
+    let results = [2, 2, 3].map(|seed| simulate_storm(&storm(), seed));
     let requests = results.map(|result| (result.requests, result.back.mean()));
     assert_eq!(requests[0], requests[1]);
     assert_ne!(requests[0], requests[2]);

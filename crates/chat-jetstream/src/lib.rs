@@ -64,6 +64,13 @@
 //!   `no_message`.
 //! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
 //!   something in it.
+//! - A room whose rules are damaged on the leader is unavailable, also for its host. Only a backup restores it.
+//! - A page of acts reads all entries between them. In a log of several 100,000 entries it may be `unavailable`.
+//! - The servers allow 50 open atomic batches for a stream. If more rooms have messages in threads, changes or acts at
+//!   once, these are repeated until there is a place.
+//! - If the stream loses its end, an act whose record is lost with it can hold in the new epoch, because the rules are
+//!   other messages of the stream.
+//! - A page of a thread needs a request for each message of it, if they are alone in their records, as in a quiet room.
 //! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
 //!   `unavailable` for the key window, in a room with few entries since.
 //!
@@ -77,7 +84,7 @@
 //!
 //! # Records
 //!
-//! The entries that one server appends to a room at the same time are one **record**: 1 to 256 messages and changes,
+//! The entries that one server appends to a room at the same time are one **record**: 1 to 256 of them,
 //! about 64 KiB at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room
 //! a record has dozens of entries, which then share one sync of the disk and one round of the servers. Each message is
 //! stored as the frame that is delivered, with its time and the hashes of its key. A record also has what a join needs:
@@ -121,7 +128,8 @@
 //! Each record names the newest act. So a server that has the rules in memory knows if they are the present ones, and a
 //! room without an act needs no request. A message, a change and an act are decided under the rules at the end of the
 //! log that the record continues, so that they hold exactly from the act on. A refusal stores nothing that could show a
-//! later act. So before it is given, the leader is asked if the log goes on.
+//! later act. So before it is given, the leader is asked if the log goes on. A user joins under the rules that the
+//! server knows, and leaves when it hears of an act that forbids it.
 //!
 //! # Markers and followed rooms
 //!
@@ -158,10 +166,12 @@
 //! # Reads
 //!
 //! The extent of a log comes from the leader: the last record names the newest and the oldest position. A join of an
-//! open room needs no request: it takes the last record that the server has heard of, as long as the leader answers the
-//! server. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the leader has.
-//! A server remembers the places of about every 64th position that it has seen, and finds others by interpolation, in a
-//! few requests.
+//! open room does not ask for it, as long as the leader answers the server: it takes the last record that the server
+//! has heard of. Nor does it ask for the rules, once the server has read them. It asks for the marker of the user, and
+//! reads the messages after it if they are counted. A user whom the known rules do not admit is refused only after the
+//! leader is asked. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the
+//! leader has. A server remembers the places of about every 64th position that it has seen, and finds others by
+//! interpolation, in a few requests.
 //!
 //! # Keys
 //!

@@ -11,8 +11,8 @@ use crate::link::{StreamConfig, StreamInfo};
 /// The key of the metadata whose value is a random number of the stream. A stream that is made again has another one.
 const LIFE: &str = "chat-life";
 
-/// The key of the metadata whose value is part of each epoch: a number that grows, and a random one. It changes when the
-/// stream has lost its end.
+/// The key of the metadata whose value is part of each epoch: a number that grows, and a random one. It changes when
+/// the stream has lost its end.
 const EPOCH: &str = "chat-epoch";
 
 /// The key of the metadata with the version of the format, and that version.

@@ -11,13 +11,13 @@ pub(crate) const COMMIT_SECONDS: &str = "chat_store_commit_seconds";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Messages and changes that this node has stored, for its own clients or for those of other nodes.
+    /// Entries that this node has stored, for its own clients or for those of other nodes.
     pub messages: u64,
     /// Records in which they were stored.
     pub records: u64,
     /// Records that were refused because another node was faster. They were tried again.
     pub conflicts: u64,
-    /// Messages and changes that another node has stored for this one.
+    /// Entries that another node has stored for this one.
     pub routed: u64,
     /// Messages of the stream whose notices this node has missed, and has read later: records, and states of messages.
     pub missed: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts a record with this number of messages and changes.
+    /// Counts a record with this number of entries.
     pub(crate) fn stored(&self, messages: usize) {
         count(&self.records, 1);
         count(&self.messages, messages);

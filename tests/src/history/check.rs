@@ -51,11 +51,17 @@ fn order(histories: &[History]) -> Result<BTreeMap<u64, &Message>, Violation> {
 /// Checks that one client received consecutive messages except for gaps, and collects the gaps.
 fn stream(history: &History, head: u64, retained: u64, gaps: &mut Vec<(u64, u64)>) -> Result<(), Violation> {
     let user = || history.user.clone();
+    // The newest message of which the client knows.
+    let mut known = 0;
     let (mut next, mut is_member) = (0, false);
     for record in &history.records {
         match record {
             Record::Joined { from, head, first, recovered, .. } => {
                 is_member = true;
+                if *head < known {
+                    return Err(Violation::HeadRunsBack { user: user(), head: *head, known });
+                }
+                known = *head;
                 next = match from {
                     JoinFrom::Now => head + 1,
                     JoinFrom::Last(count) => (head + 1).saturating_sub(*count).max(*first),
@@ -72,7 +78,10 @@ fn stream(history: &History, head: u64, retained: u64, gaps: &mut Vec<(u64, u64)
                 Ordering::Greater => {
                     return Err(Violation::MissingMessage { user: user(), expected: next, came: *seq });
                 }
-                Ordering::Equal => next += 1,
+                Ordering::Equal => {
+                    next += 1;
+                    known = known.max(*seq);
+                }
             },
             Record::Gap { from, to } => {
                 // A message that is readable at the end was readable all the time.
@@ -81,9 +90,11 @@ fn stream(history: &History, head: u64, retained: u64, gaps: &mut Vec<(u64, u64)
                 }
                 gaps.push((*from, *to));
                 next = to + 1;
+                known = known.max(*to);
             }
             Record::Disconnected => is_member = false,
-            Record::Sent { .. } | Record::Acknowledged { .. } => {}
+            Record::Acknowledged { seq, .. } => known = known.max(*seq),
+            Record::Sent { .. } => {}
         }
     }
     if next == head + 1 { Ok(()) } else { Err(Violation::Incomplete { user: user(), next, head }) }
@@ -293,6 +304,23 @@ mod tests {
     }
 
     #[test]
+    fn a_join_before_a_known_message_is_found() {
+        let joined = |after, head| joined(JoinFrom::After(after), head, true);
+        let violation =
+            |user: &str, head, known| Violation::HeadRunsBack { user: user.to_owned(), head, known };
+        assert_eq!(found(0, &joined(2, 2), &[joined(2, 1)]), violation("ann", 1, 2), "received");
+        let again = [received(6), Record::Disconnected, joined(5, 5)];
+        assert_eq!(found(1, &received(6), &again), violation("bob", 5, 6), "received");
+        let mut histories = valid();
+        // The acknowledgement of the last message comes before the message.
+        let records = &mut histories[0].records;
+        let last = records.len() - 1;
+        records.swap(last, last - 1);
+        records.splice(last..last, [Record::Disconnected, joined(5, 5)]);
+        assert_eq!(check(&histories, RETAINED), Err(violation("ann", 5, 6)), "acknowledged");
+    }
+
+    #[test]
     fn a_repeated_or_unexpected_message_is_found() {
         assert_eq!(
             found(1, &received(4), &[received(4), received(4)]),
@@ -371,7 +399,8 @@ mod tests {
     #[test]
     fn messages_out_of_their_writers_order_are_found() {
         let mut records = vec![joined(JoinFrom::Now, 0, true), sent(1), sent(2)];
-        records.extend([with(&received(2), |it| it.seq = 1), with(&received(1), |it| it.seq = 2)]);
+        let swapped = |old, new| with(&received(old), |it| (it.seq, it.at) = (new, 1_000 + new));
+        records.extend([swapped(2, 1), swapped(1, 2)]);
         records.extend([acknowledged(1, 2, false), acknowledged(2, 1, false)]);
         let history = History { user: "ann".to_owned(), records };
         let (user, key) = ("ann".to_owned(), "k2".to_owned());

@@ -102,6 +102,8 @@ pub enum Violation {
     UnjustifiedGap { user: String, from: u64, to: u64 },
     /// The value of `recovered` contradicts the readable messages.
     WrongRecovered { user: String, after: u64, first: u64 },
+    /// A join names an older newest message than the client knew.
+    HeadRunsBack { user: String, head: u64, known: u64 },
     /// A client that stayed did not receive the newest messages.
     Incomplete { user: String, next: u64, head: u64 },
     /// A message was never sent, or differs from the one that was sent.

@@ -1,7 +1,7 @@
 //! Rules, roles and restrictions that are set on one node and hold on another one.
 
 use std::fs;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -15,11 +15,8 @@ use crate::nodes::{ACTIX, AXUM, node_with, servers};
 
 const SECRET: &str = "a secret of the tests, 32 bytes or more";
 
-/// The time in which an act reaches the users of another node.
-const LIMIT: Duration = Duration::from_secs(1);
-
 #[tokio::test(flavor = "multi_thread")]
-async fn an_act_on_one_node_holds_on_the_other_within_a_second() -> Result<()> {
+async fn an_act_on_one_node_holds_on_the_other() -> Result<()> {
     let (servers, _client) = servers(1).await;
     let home = TempDir::new()?;
     let file = home.path().join("secret");
@@ -30,7 +27,7 @@ async fn an_act_on_one_node_holds_on_the_other_within_a_second() -> Result<()> {
         (user(&a, "ann").await?, user(&b, "bob").await?, user(&b, "zoe").await?);
 
     // A private room: only a user who has become a member may join, on each node.
-    done(ann.ask(json!({"type": "create", "room": "staff", "join": "members"})).await?)?;
+    done(&ann.ask(json!({"type": "create", "room": "staff", "join": "members"})).await?)?;
     let join = json!({"type": "join", "room": "staff"});
     ensure!(ann.ask(join.clone()).await?["role"] == "owner");
     for client in [&mut bob, &mut zoe] {
@@ -38,7 +35,7 @@ async fn an_act_on_one_node_holds_on_the_other_within_a_second() -> Result<()> {
         ensure!(refused["code"] == "forbidden", "{refused}");
     }
     for id in ["bob", "zoe"] {
-        done(ann.ask(json!({"type": "role", "room": "staff", "user": id, "role": "member"})).await?)?;
+        done(&ann.ask(json!({"type": "role", "room": "staff", "user": id, "role": "member"})).await?)?;
     }
     for client in [&mut bob, &mut zoe] {
         let joined = client.ask(join.clone()).await?;
@@ -48,21 +45,19 @@ async fn an_act_on_one_node_holds_on_the_other_within_a_second() -> Result<()> {
     ensure!(bob.ask(send.clone()).await?["type"] == "sent");
 
     // A mute, which every member hears of.
-    let since = restrict(&mut ann, "bob", "mute").await?;
+    restrict(&mut ann, "bob", "mute").await?;
     for client in [&mut bob, &mut zoe] {
         let role = client.until("role").await?;
         ensure!(role["user"]["id"] == "bob" && role["restricted"]["what"] == "mute", "{role}");
     }
-    ensure!(since.elapsed() < LIMIT, "a mute after {:?}", since.elapsed());
     let refused = bob.ask(send.clone()).await?;
     ensure!(refused["code"] == "muted", "{refused}");
     restrict(&mut ann, "bob", "none").await?;
     ensure!(bob.ask(send.clone()).await?["type"] == "sent", "after the end of the mute");
 
     // A ban, which ends the membership.
-    let since = restrict(&mut ann, "bob", "ban").await?;
+    restrict(&mut ann, "bob", "ban").await?;
     let left = bob.until("left").await?;
-    ensure!(since.elapsed() < LIMIT, "a ban after {:?}", since.elapsed());
     ensure!(left["room"] == "staff", "{left}");
     for (command, code) in [(&send, "not_joined"), (&join, "forbidden")] {
         let refused = bob.ask(command.clone()).await?;
@@ -73,14 +68,12 @@ async fn an_act_on_one_node_holds_on_the_other_within_a_second() -> Result<()> {
     Ok(())
 }
 
-/// Restricts a user. Returns the time at which the command was sent.
-async fn restrict(client: &mut Client, id: &str, what: &str) -> Result<Instant> {
-    let since = Instant::now();
-    done(client.ask(json!({"type": "restrict", "room": "staff", "user": id, "what": what})).await?)?;
-    Ok(since)
+/// Restricts a user.
+async fn restrict(client: &mut Client, id: &str, what: &str) -> Result<()> {
+    done(&client.ask(json!({"type": "restrict", "room": "staff", "user": id, "what": what})).await?)
 }
 
-fn done(reply: Value) -> Result<()> {
+fn done(reply: &Value) -> Result<()> {
     ensure!(reply["type"] == "done", "{reply}");
     Ok(())
 }

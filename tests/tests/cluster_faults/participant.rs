@@ -34,11 +34,13 @@ pub(crate) struct Participant {
     client: Option<Client>,
     /// The start that the last join asked for.
     from: JoinFrom,
+    /// The newest message when it joined, if it reads the whole log after the end of the run.
+    reads_to: Option<u64>,
     /// The last entry that it has seen.
     seen: Option<u64>,
     is_member: bool,
     /// The users in the room, as its events say.
-    told: BTreeSet<String>,
+    announced: BTreeSet<String>,
     /// The users in the room, as the last answer says.
     listed: Option<BTreeSet<String>>,
     /// The number of messages that it has begun to send.
@@ -67,9 +69,10 @@ impl Participant {
             history: History { user, records: Vec::new() },
             client: None,
             from: JoinFrom::Now,
+            reads_to: None,
             seen: None,
             is_member: false,
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
             listed: None,
             count: 0,
             sending: None,
@@ -81,7 +84,7 @@ impl Participant {
 
     /// Returns a participant that reads the whole log.
     pub(crate) fn auditor(shared: &Arc<Shared>, user: String, home: usize) -> Self {
-        Self { seen: Some(0), ..Self::new(shared, user, home, false) }
+        Self { reads_to: Some(0), seen: Some(0), ..Self::new(shared, user, home, false) }
     }
 
     /// Takes part until the end of the run, and returns its history. A user who leaves comes back at the end.
@@ -90,7 +93,7 @@ impl Participant {
         loop {
             let end = *ends.borrow_and_update();
             if let Some(End { newest, deadline }) = end
-                && (self.seen >= Some(newest) || Instant::now() > deadline)
+                && (self.seen >= self.reads_to.max(Some(newest)) || Instant::now() > deadline)
             {
                 break;
             }
@@ -233,6 +236,7 @@ impl Participant {
                 let (epoch, head, first) = (field("epoch")?, number("seq")?, number("first")?);
                 self.shared.set_epoch(&epoch);
                 self.seen = self.seen.or(Some(head));
+                self.reads_to = self.reads_to.map(|newest| newest.max(head));
                 self.is_member = true;
                 let recovered = event["recovered"] == true;
                 self.record(Record::Joined { from: self.from, epoch, head, first, recovered });
@@ -262,15 +266,15 @@ impl Participant {
                 let ids = members.iter().filter_map(|user| user["id"].as_str().map(ToOwned::to_owned));
                 let listed: BTreeSet<_> = ids.collect();
                 if self.listed.replace(listed.clone()).is_none() {
-                    self.told = listed;
+                    self.announced = listed;
                 }
                 self.show();
             }
             Some("presence") => {
                 let user = event["user"]["id"].as_str().context("no user")?.to_owned();
                 match event["state"].as_str() {
-                    Some("joined") => drop(self.told.insert(user)),
-                    _ => drop(self.told.remove(&user)),
+                    Some("joined") => drop(self.announced.insert(user)),
+                    _ => drop(self.announced.remove(&user)),
                 }
                 self.show();
             }
@@ -304,7 +308,7 @@ impl Participant {
 
     fn show(&self) {
         if let (true, Some(listed)) = (self.is_member, &self.listed) {
-            let view = View { told: self.told.clone(), listed: listed.clone() };
+            let view = View { announced: self.announced.clone(), listed: listed.clone() };
             self.shared.set_view(&self.history.user, Some(view));
         }
     }

@@ -24,7 +24,7 @@ pub(crate) const COUNT: usize = 3;
 /// The time for servers to be ready, and for a copy of the stream to be current.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The size of the disk of a server that gets full, in bytes.
+/// The size of the disk of a server that gets full.
 const SMALL_DISK: &str = "96m";
 
 /// Servers of NATS that sync each message. They end with this value.
@@ -226,11 +226,18 @@ impl Servers {
         running.map(|server| format!("nats://127.0.0.1:{}", server.port)).collect()
     }
 
-    /// Returns the number of the server that leads the stream.
+    /// Returns the number of the server that leads the stream, once there is one.
     pub(crate) async fn leader(&self) -> Result<usize> {
-        let info = request(&self.client().await?, "STREAM.INFO.chat", &json!({})).await?;
-        let leader = info["cluster"]["leader"].as_str().with_context(|| info.to_string())?;
-        Ok(leader.trim_start_matches('n').parse()?)
+        let client = self.client().await?;
+        let until = Instant::now() + READY_TIMEOUT;
+        loop {
+            let info = request(&client, "STREAM.INFO.chat", &json!({})).await;
+            if let Some(leader) = info.as_ref().ok().and_then(|info| info["cluster"]["leader"].as_str()) {
+                return Ok(leader.trim_start_matches('n').parse()?);
+            }
+            ensure!(Instant::now() < until, "no leader within {READY_TIMEOUT:?}: {info:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until each server that runs has a current copy of the stream.

@@ -20,7 +20,7 @@ pub(crate) struct End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     /// As the events say.
-    pub(crate) told: BTreeSet<String>,
+    pub(crate) announced: BTreeSet<String>,
     /// As the last answer to `members` says.
     pub(crate) listed: BTreeSet<String>,
 }
@@ -156,17 +156,21 @@ impl Shared {
     pub(crate) fn wrong_view(&self, expected: &BTreeSet<String>) -> Option<String> {
         let state = self.lock();
         expected.iter().find_map(|user| {
-            let Some(View { told, listed }) = state.views.get(user) else {
+            let Some(View { announced, listed }) = state.views.get(user) else {
                 return Some(format!("{user} is not connected"));
             };
-            let mut told = told.clone();
+            let mut announced = announced.clone();
             // A user hears nothing about itself.
-            told.insert(user.clone());
+            announced.insert(user.clone());
             let differ = |users: &BTreeSet<String>| {
                 users.symmetric_difference(expected).cloned().collect::<Vec<_>>().join(", ")
             };
-            (told != *expected || listed != expected).then(|| {
-                format!("{user}: its events differ in [{}], its list in [{}]", differ(&told), differ(listed))
+            (announced != *expected || listed != expected).then(|| {
+                format!(
+                    "{user}: its events differ in [{}], its list in [{}]",
+                    differ(&announced),
+                    differ(listed)
+                )
             })
         })
     }

@@ -46,7 +46,7 @@ pub fn tables(seed: u64) -> Vec<Table> {
         "the node",
         "key window",
         "messages",
-        "asked in vain",
+        "not answered",
         "refused",
         "`unavailable`",
         "median",

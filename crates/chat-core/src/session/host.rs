@@ -88,7 +88,7 @@ impl Host {
         })
     }
 
-    /// Reads all that a join needs. In a room that is open, most joins ask nothing of a store that knows its bounds.
+    /// Reads all that a join needs. A store that knows the bounds of an open room is not asked for them.
     pub(super) async fn enter(
         self,
         reads: Arc<ReadQueues>,

@@ -7,7 +7,7 @@ use crate::life::Life;
 use crate::record::MessageState;
 
 use super::read::Wanted;
-use super::rules::StoredRules;
+use super::rules::{NotLoaded, StoredRules};
 use super::{SharedRoom, Tail};
 
 /// The messages that some changes name, as they are at the end of the log.
@@ -39,7 +39,7 @@ impl SharedRoom {
         tail: &Tail,
         mut targets: BTreeSet<u64>,
         has_deletion: bool,
-    ) -> Result<Loaded, Unavailable> {
+    ) -> Result<Loaded, NotLoaded> {
         let mut loaded = Loaded { rules: self.rules(life, tail).await?, ..Loaded::default() };
         targets.retain(|seq| (tail.first()..=tail.head).contains(seq));
         if targets.is_empty() {

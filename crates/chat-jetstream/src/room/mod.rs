@@ -60,6 +60,8 @@ pub(crate) struct SharedRoom {
     sinks: Sinks,
     /// Held while the text of deleted messages is erased.
     erasing: tokio::sync::Mutex<()>,
+    /// Held while the rules of the room are read.
+    loading_rules: tokio::sync::Mutex<()>,
     /// True while a task continues the erasures that are not complete.
     is_resuming: AtomicBool,
     /// True if the node may not have heard of a deletion.
@@ -86,6 +88,7 @@ impl SharedRoom {
             state: Mutex::new(RoomState::new(life)),
             sinks: Sinks::default(),
             erasing: tokio::sync::Mutex::default(),
+            loading_rules: tokio::sync::Mutex::default(),
             is_resuming: AtomicBool::new(false),
             has_missed: AtomicBool::new(false),
             writer: Mutex::default(),

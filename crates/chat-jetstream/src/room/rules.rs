@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat_core::{Governance, Page, Role, RoomRules, Standing, Unavailable, UserKey};
+use chat_core::{Governance, Health, Page, Right, Role, RoomRules, Standing, Unavailable, UserKey};
 use tokio::time::Instant;
 
 use crate::life::Life;
 use crate::record::{RulesPart, Unreadable};
 
 use super::read::{MAX_LAG, MAX_PAGE, Wanted, wait_for_replica};
+use super::stage::unix_millis;
 use super::{SharedRoom, Tail, View};
 
 /// The standings above whose number they are in parts of their own, so that an act does not store all of them again.
@@ -31,6 +32,28 @@ pub(super) struct StoredRules {
     pub(super) seq: u64,
     /// The newest act in each part. Empty while the first part has all standings.
     parts: BTreeMap<u8, u64>,
+}
+
+/// The reason why what an entry is decided by is not loaded.
+#[derive(Debug)]
+pub(super) enum NotLoaded {
+    /// It cannot be read now.
+    Unavailable(Unavailable),
+    /// The leader lacks a part, or has it damaged. Another try does not help.
+    Damaged(Unavailable),
+}
+
+impl From<Unavailable> for NotLoaded {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::Unavailable(unavailable)
+    }
+}
+
+impl From<NotLoaded> for Unavailable {
+    fn from(error: NotLoaded) -> Self {
+        let (NotLoaded::Unavailable(unavailable) | NotLoaded::Damaged(unavailable)) = error;
+        unavailable
+    }
 }
 
 impl StoredRules {
@@ -118,8 +141,38 @@ fn by_part(governance: &Governance) -> BTreeMap<u8, BTreeMap<String, Standing>> 
 impl SharedRoom {
     /// Returns the rules of the room, and the standing that holds for a user.
     pub(crate) async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
-        let View { life, tail } = self.look().await?;
-        Ok(match self.rules(&life, &tail).await? {
+        if self.node.health() == Health::Ready
+            && let Some(view) = self.ruled_view()
+        {
+            let (rules, standing) = self.standing_in(&view, user).await?;
+            let (now, effective) = (unix_millis(), rules.standing(user, standing, Role::None));
+            if effective.restricted(now).is_none() && rules.check(Right::Join, &effective, now).is_ok() {
+                return Ok((rules, standing));
+            }
+        }
+        // A later act may allow what is refused. What is allowed is decided again when a later act is heard of.
+        let view = self.look().await?;
+        self.standing_in(&view, user).await
+    }
+
+    /// Records that another node has stored an act for this one.
+    pub(crate) fn note_act(&self, seq: u64) {
+        let mut state = self.state.lock();
+        state.answered_act = state.answered_act.max(seq);
+    }
+
+    /// Returns what this node knows of the room, if it has heard of each act that it has answered.
+    fn ruled_view(&self) -> Option<View> {
+        let view = self.view().ok()?;
+        (view.tail.head >= self.state.lock().answered_act).then_some(view)
+    }
+
+    async fn standing_in(
+        &self,
+        View { life, tail }: &View,
+        user: &UserKey,
+    ) -> Result<(RoomRules, Standing), Unavailable> {
+        Ok(match self.rules(life, tail).await? {
             Some(stored) => {
                 let governance = &stored.governance;
                 (governance.rules().into_owned(), governance.standing(user, Role::None))
@@ -133,17 +186,24 @@ impl SharedRoom {
         &self,
         life: &Arc<Life>,
         tail: &Tail,
-    ) -> Result<Option<Arc<StoredRules>>, Unavailable> {
+    ) -> Result<Option<Arc<StoredRules>>, NotLoaded> {
         if tail.ruled == 0 {
             return Ok(None);
         }
-        let known = self.state.lock().rules(life);
-        if known.as_ref().is_some_and(|known| known.seq >= tail.ruled) {
+        let known = || self.state.lock().rules(life);
+        let is_present = |known: &Arc<StoredRules>| known.seq >= tail.ruled;
+        if let Some(known) = known().filter(is_present) {
+            return Ok(Some(known));
+        }
+        // Of many callers, one reads them.
+        let _turn = self.loading_rules.lock().await;
+        let known = known();
+        if known.as_ref().is_some_and(is_present) {
             return Ok(known);
         }
         let first = BTreeMap::from([(0, tail.ruled)]);
         let Some((_, first)) = self.rules_parts(life, &first, tail.place).await?.pop() else {
-            return Err(lost());
+            return Err(self.damaged(tail.place));
         };
         let mut wanted = first.parts.clone();
         if let Some(known) = &known {
@@ -161,14 +221,20 @@ impl SharedRoom {
         life: &Arc<Life>,
         wanted: &BTreeMap<u8, u64>,
         least: u64,
-    ) -> Result<Vec<(u8, RulesPart)>, Unavailable> {
+    ) -> Result<Vec<(u8, RulesPart)>, NotLoaded> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let subject = |part: &u8| life.rules_subject(&self.token, part);
         let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
         let messages = loop {
-            match self.node.link.last_of(wanted.keys().map(subject).collect(), &known, least).await? {
+            match self
+                .node
+                .link
+                .last_of(wanted.keys().map(subject).collect(), &known, least)
+                .await
+                .map_err(Unavailable::from)?
+            {
                 Some(messages) => break messages,
                 None => wait_for_replica(until).await?,
             }
@@ -182,14 +248,23 @@ impl SharedRoom {
             let mut part = found.remove(&subject).and_then(RulesPart::decode).filter(is_wanted);
             if part.is_none() {
                 // The copy lacks it, or has it damaged.
-                let Some((place, bytes)) = self.node.link.last(&subject).await? else { return Err(lost()) };
-                let read = RulesPart::decode(bytes);
-                part =
-                    Some(read.ok_or_else(|| self.node.unreadable(Unreadable { place }))?).filter(is_wanted);
+                let last = self.node.link.last(&subject).await.map_err(Unavailable::from)?;
+                let place = last.as_ref().map_or(least, |(place, _)| *place);
+                part = last.and_then(|(_, bytes)| RulesPart::decode(bytes)).filter(is_wanted);
+                if part.is_none() {
+                    return Err(self.damaged(place));
+                }
             }
-            parts.push((*number, part.ok_or_else(lost)?));
+            parts.extend(part.map(|part| (*number, part)));
         }
         Ok(parts)
+    }
+
+    /// Counts a part of the rules that the leader lacks or has damaged. Nobody gets a right from it.
+    fn damaged(&self, place: u64) -> NotLoaded {
+        // The stream may have lost its end.
+        self.node.nudge();
+        NotLoaded::Damaged(self.node.unreadable(Unreadable { place }))
     }
 
     /// Reads acts, oldest first. It reads all entries between them.
@@ -221,9 +296,4 @@ impl SharedRoom {
         }
         Ok(Page::new(life.epoch(&self.name), acts).with_more(more))
     }
-}
-
-/// Returns the answer of a room whose rules are not there. Nobody gets a right from it.
-fn lost() -> Unavailable {
-    Unavailable::new("the rules of the room cannot be read")
 }

@@ -16,6 +16,7 @@ use super::erase::RETRY;
 use super::job::{Job, expire, refuse};
 use super::load::Loaded;
 use super::records::KeyRecords;
+use super::rules::NotLoaded;
 use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged, unix_millis};
 use super::{SharedRoom, States, Tail, View, Work};
 
@@ -92,9 +93,13 @@ impl Writer {
                 pause(&mut failures).await;
                 continue;
             }
-            let Ok(loaded) = self.load_targets(&batch).await else {
-                pause(&mut failures).await;
-                continue;
+            let loaded = match self.load_targets(&batch).await {
+                Ok(loaded) => loaded,
+                Err(NotLoaded::Damaged(unavailable)) => return refuse(batch, &unavailable),
+                Err(NotLoaded::Unavailable(_)) => {
+                    pause(&mut failures).await;
+                    continue;
+                }
             };
             let Some(mut staged) = self.stage(&batch, &loaded) else { continue };
             if staged.record.entries.is_empty() {
@@ -155,8 +160,8 @@ impl Writer {
     }
 
     /// Reads the messages that the first works name, as many as one record may change.
-    async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, Unavailable> {
-        let Some(log) = &self.log else { return Err(lost()) };
+    async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, NotLoaded> {
+        let Some(log) = &self.log else { return Err(lost().into()) };
         let is_deletion =
             |job: &Job| matches!(&job.work, Work::Change(c) if matches!(c.change, Change::Delete { .. }));
         let mut targets = BTreeSet::new();

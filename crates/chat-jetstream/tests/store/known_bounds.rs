@@ -7,7 +7,7 @@ use crate::servers::Servers;
 use crate::support::{Opened, eventually, node};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joins_of_an_open_room_ask_the_servers_nothing() {
+async fn subscriptions_to_an_open_room_ask_the_servers_nothing() {
     let servers = Servers::start(1);
     servers.ready().await;
     let store = node(&servers, |_| {}).await;

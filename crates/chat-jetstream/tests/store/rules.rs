@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use async_nats::Client;
 use chat_core::{
-    Act, AppendError, JoinRule, Limits, NewAct, NewMessage, PostRule, RawValue, Restrict, Restriction, Role,
-    RoomRules, Standing, User,
+    Act, AppendError, Chat, JoinRule, Limits, NewAct, NewMessage, PostRule, RawValue, Restrict, Restriction,
+    Role, RoomName, RoomRules, Standing, User, UserKey,
 };
+use chat_jetstream::JetStreamStore;
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -35,7 +36,10 @@ async fn the_roles_of_many_users_are_the_same_on_each_node_and_stored_once() {
         async move { govern(room, Act::Role { user: user(id), role: *role }).await }
     });
     join_all(gives).await;
-    govern(&rooms[1], restrict("user-7", Some(Restrict::Ban))).await;
+    let newest = govern(&rooms[1], restrict("user-7", Some(Restrict::Ban))).await;
+    for room in &rooms {
+        room.hears(newest).await;
+    }
     rooms.push(Opened::open(&node(&servers, |_| {}).await, "staff", &limits).await);
     for room in &rooms {
         for (id, role) in &roles {
@@ -107,20 +111,65 @@ async fn an_act_that_allows_a_message_holds_at_once_on_a_node_that_has_not_heard
 async fn a_room_whose_rules_are_damaged_is_unavailable() {
     let servers = Servers::start(1);
     let client = servers.ready().await;
-    let limits = Limits::default().with(|limits| limits.rooms.call_timeout = Duration::from_millis(500));
-    let limits = Arc::new(limits);
+    let limits = Arc::new(Limits::default());
     let store = node(&servers, |_| {}).await;
     let lobby = Opened::open(&store, "lobby", &limits).await;
     govern(&lobby, restrict("bob", Some(Restrict::Ban))).await;
     let (subject, _) = rules_subjects(&client).await.pop().expect("a part of the rules");
     client.request(subject, "damaged".into()).await.expect("an acknowledgement");
-    let other = Opened::open(&node_of(&servers, ALONE).await, "lobby", &limits).await;
+    let node = node_of(&servers, ALONE).await;
+    let other = Opened::open(&node, "lobby", &limits).await;
     assert!(other.room.standing(&user("bob").key()).await.is_err());
-    for id in ["bob", "zoe"] {
-        let sent = send(&other, id).await;
-        assert!(matches!(sent, Err(AppendError::Unavailable(_))), "{sent:?}");
-    }
+    assert_eq!(node.unreadable(), 1);
+    refused_once(&node, &other).await;
+    // The leader lacks the part.
+    request(&client, "STREAM.PURGE.chat", &json!({ "filter": "chat.*.g.*.*" })).await.expect("an answer");
+    refused_once(&node, &other).await;
     assert!(send(&Opened::open(&store, "hall", &limits).await, "bob").await.is_ok(), "another room");
+}
+
+/// Checks that sends to a room without readable rules are refused, each after one read.
+async fn refused_once(store: &JetStreamStore, room: &Opened) {
+    for id in ["bob", "zoe"] {
+        let before = store.unreadable();
+        let sent = send(room, id).await;
+        assert!(matches!(sent, Err(AppendError::Unavailable(_))), "{sent:?}");
+        assert_eq!(store.unreadable(), before + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_of_an_open_room_with_an_act_ask_for_no_rules() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let other = Opened::open(&node_of(&servers, ALONE).await, "lobby", &limits).await;
+    let store = node(&servers, |_| {}).await;
+    let chat = Chat::builder().store(store.clone()).build();
+    let lobby: RoomName = "lobby".parse().expect("a name");
+    let open = chat.subscribe(&lobby).await.expect("a subscription");
+    govern(&other, Act::Create { rules: RoomRules::default() }).await;
+    govern(&other, restrict("bob", Some(Restrict::Ban))).await;
+    eventually("the acts are known", || async {
+        let bob = chat.standing(&lobby, UserKey::new("bob")).await;
+        bob.is_ok_and(|(_, standing)| standing.restriction.is_some())
+    })
+    .await;
+    let before = store.stats().requests;
+    for number in 0..50 {
+        let user = UserKey::new(&format!("user-{number}"));
+        let (_, standing) = chat.standing(&lobby, user).await.expect("a standing");
+        assert_eq!(standing, Standing::default());
+    }
+    let asked = store.stats().requests - before;
+    assert!(asked < 5, "only the requests of the node itself: {asked}");
+    // A refusal is given after the end of the log, which only the leader knows.
+    let before = store.stats().requests;
+    for _ in 0..50 {
+        chat.standing(&lobby, UserKey::new("bob")).await.expect("a standing");
+    }
+    assert!(store.stats().requests - before >= 50);
+    drop(open);
 }
 
 /// Returns the subjects of the rules in the stream, with the numbers of their messages.
@@ -144,9 +193,9 @@ fn user(id: &str) -> User {
     User::new(id, id).expect("a user")
 }
 
-async fn govern(room: &Opened, act: Act) {
+async fn govern(room: &Opened, act: Act) -> u64 {
     let receipt = room.room.govern(NewAct::new(user("ops"), act).by_host()).await.expect("a receipt");
-    assert!(receipt.seq.is_some(), "{receipt:?}");
+    receipt.seq.expect("a position")
 }
 
 async fn send(room: &Opened, id: &str) -> Result<u64, AppendError> {

@@ -96,6 +96,9 @@ impl Staging<'_> {
     ) -> Option<Answer> {
         let (ActEffect::Store(state) | ActEffect::Create(state)) = effect else { return None };
         let standing = effect.standing(&act.user);
+        let is_new = |id: &str| governance.standings().all(|(other, _)| other != id);
+        // The space of a user who has a standing is counted already.
+        let standing = standing.filter(|(user, standing)| !standing.is_default() && is_new(user.id()));
         if standing.is_some_and(|(user, _)| !has_space(governance, user.id(), self.log.max_state)) {
             let full = Unavailable::over_quota("the room has too many users with a role or a restriction");
             return Some(ChangeError::from(full).into());

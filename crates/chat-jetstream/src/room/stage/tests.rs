@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chat_core::{Change, Links, RawValue, User};
+use chat_core::{Act, Change, Links, NewAct, RawValue, Restrict, Restriction, User};
 
 use super::*;
 
@@ -178,4 +178,27 @@ fn a_message_after_which_the_state_of_the_root_is_too_large_is_refused() {
     let staged = stage_loaded(&mut log, &[reply(1), message(None, "hi")], &loaded, &Limits::default());
     let seqs: Vec<_> = staged.answers.iter().map(|answer| Some(answer.result.as_ref().ok()?.seq)).collect();
     assert_eq!((seqs, staged.states.len()), (vec![None, Some(Some(2))], 0));
+}
+
+#[test]
+fn a_full_part_of_the_rules_takes_changes_of_its_users_and_no_other_one() {
+    let mut log = Applied::new(Arc::new(Life::for_tests()), Tail::default());
+    let restrict = |id: &str, what: Option<Restrict>| {
+        let restriction = what.map(|what| Restriction::new(what, None));
+        let act = Act::Restrict { user: user(id), restriction, reason: None };
+        Work::Act(Box::new(NewAct::new(user("ops"), act).by_host()))
+    };
+    let works = [
+        restrict("ann", Some(Restrict::Mute)),
+        restrict("bob", Some(Restrict::Mute)),
+        restrict("ann", Some(Restrict::Ban)),
+        restrict("ann", None),
+        restrict("bob", Some(Restrict::Mute)),
+    ];
+    // Space for one standing.
+    let log_limits = LogLimits { max_state: 200, ..LOG };
+    let (lobby, loaded) = ("lobby".parse().unwrap(), Loaded::default());
+    let staged = log.stage(&lobby, works.iter(), (&loaded, Vec::new()), &Limits::default(), log_limits);
+    let seqs: Vec<_> = staged.answers.iter().map(|answer| answer.result.as_ref().ok()?.seq).collect();
+    assert_eq!(seqs, [Some(1), None, Some(2), Some(3), Some(4)]);
 }
