@@ -1,7 +1,5 @@
 //! Rules for names that no service checks: a guest's name must not look like a name of another kind.
 
-use std::sync::LazyLock;
-
 use unicode_script::{Script, UnicodeScript};
 use unicode_security::confusable_detection::skeleton;
 use unicode_security::mixed_script::AugmentedScriptSet;
@@ -104,16 +102,23 @@ fn is_look_alike(name: &str, words: &[&str]) -> bool {
 /// `m` for `rn`.
 fn folded(name: &str) -> String {
     let folded: String = if name.is_ascii() {
-        name.bytes().map(|byte| &*FOLDED_ASCII[usize::from(byte)]).collect()
+        name.bytes().filter_map(folded_ascii).collect()
     } else {
         letters(name).collect()
     };
     folded.replace("rn", "m")
 }
 
-/// The characters of ASCII, folded. Most names have no others, and the tables of Unicode are slow.
-static FOLDED_ASCII: LazyLock<Vec<String>> =
-    LazyLock::new(|| (0..128).map(|c| letters(&char::from(c).to_string()).collect()).collect());
+/// Returns a character of ASCII as [`letters`] does. Most names have no others, and the tables of Unicode are slow.
+fn folded_ascii(byte: u8) -> Option<char> {
+    match byte.to_ascii_lowercase() {
+        b'0' => Some('o'),
+        b'1' | b'|' | b'l' => Some('i'),
+        b'%' => Some('₀'),
+        letter if letter.is_ascii_alphanumeric() => Some(char::from(letter)),
+        _ => None,
+    }
+}
 
 fn letters(name: &str) -> impl Iterator<Item = char> {
     let letters = skeleton(name).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric());
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_ascii_folds_as_the_tables_of_unicode_do() {
+    fn ascii_folds_as_the_tables_of_unicode_say() {
         for (a, b) in (0..128).flat_map(|a| (0..128).map(move |b| (char::from(a), char::from(b)))) {
             let name = String::from_iter([a, b, 'r', 'n', a]);
             let expected = letters(&name).collect::<String>().replace("rn", "m");
