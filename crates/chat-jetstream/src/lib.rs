@@ -128,8 +128,8 @@
 //! Each record names the newest act. So a server that has the rules in memory knows if they are the present ones, and a
 //! room without an act needs no request. A message, a change and an act are decided under the rules at the end of the
 //! log that the record continues, so that they hold exactly from the act on. A refusal stores nothing that could show a
-//! later act. So before it is given, the leader is asked if the log goes on. A user joins under the rules that the
-//! server knows, and leaves when it hears of an act that forbids it.
+//! later act. So before it is given, the leader is asked if the log goes on. It is asked for each join of a room with
+//! an act too.
 //!
 //! # Markers and followed rooms
 //!
@@ -166,12 +166,11 @@
 //! # Reads
 //!
 //! The extent of a log comes from the leader: the last record names the newest and the oldest position. A join of an
-//! open room does not ask for it, as long as the leader answers the server: it takes the last record that the server
-//! has heard of. Nor does it ask for the rules, once the server has read them. It asks for the marker of the user, and
-//! reads the messages after it if they are counted. A user whom the known rules do not admit is refused only after the
-//! leader is asked. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the
-//! leader has. A server remembers the places of about every 64th position that it has seen, and finds others by
-//! interpolation, in a few requests.
+//! open room without an act does not ask for it, as long as the leader answers the server: it takes the last record
+//! that the server has heard of. It asks for the marker of the user, and reads the messages after it if they are
+//! counted. Pages come from any copy, in batches. A copy that is behind is asked again until it has what the leader
+//! has. A server remembers the places of about every 64th position that it has seen, and finds others by interpolation,
+//! in a few requests.
 //!
 //! # Keys
 //!

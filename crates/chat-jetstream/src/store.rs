@@ -213,9 +213,6 @@ impl Opening {
             let asked = Asked { room: self.room.name.clone(), work: &work };
             if let Some(answer) = node.ask(&other, &asked).await {
                 count(&node.counters.routed, usize::from(answer.is_ok()));
-                if let (Work::Act(_), Ok(Receipt { seq: Some(seq), .. })) = (&work, &answer) {
-                    self.room.note_act(*seq);
-                }
                 return answer;
             }
         }

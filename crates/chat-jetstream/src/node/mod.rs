@@ -8,7 +8,7 @@ mod peers;
 mod tasks;
 mod tend;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(crate) struct Node {
     replicas: usize,
     life: Mutex<Arc<Life>>,
     /// The rooms by their tokens. A room is dropped with its last opening and its writer.
-    rooms: Mutex<HashMap<String, Weak<SharedRoom>>>,
+    rooms: Mutex<BTreeMap<String, Weak<SharedRoom>>>,
     /// The limits of the chat, once it has opened a room.
     limits: OnceLock<Arc<Limits>>,
     /// The time of the last answer of the stream's leader.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chat_core::{ChangeEntry, Unavailable};
@@ -13,7 +13,7 @@ use super::{SharedRoom, Tail};
 /// The messages that some changes name, as they are at the end of the log.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) targets: HashMap<u64, Loading>,
+    pub(super) targets: BTreeMap<u64, Loading>,
     /// The places of the states in the stream.
     pub(super) places: BTreeMap<u64, u64>,
     /// The newest changes of the room, which its members may have in memory, if a message may be deleted.

@@ -2,14 +2,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat_core::{Governance, Health, Page, Right, Role, RoomRules, Standing, Unavailable, UserKey};
+use chat_core::{Governance, Page, Role, RoomRules, Standing, Unavailable, UserKey};
 use tokio::time::Instant;
 
 use crate::life::Life;
 use crate::record::{RulesPart, Unreadable};
 
 use super::read::{MAX_LAG, MAX_PAGE, Wanted, wait_for_replica};
-use super::stage::unix_millis;
 use super::{SharedRoom, Tail, View};
 
 /// The standings above whose number they are in parts of their own, so that an act does not store all of them again.
@@ -141,38 +140,9 @@ fn by_part(governance: &Governance) -> BTreeMap<u8, BTreeMap<String, Standing>> 
 impl SharedRoom {
     /// Returns the rules of the room, and the standing that holds for a user.
     pub(crate) async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {
-        if self.node.health() == Health::Ready
-            && let Some(view) = self.ruled_view()
-        {
-            let (rules, standing) = self.standing_in(&view, user).await?;
-            let (now, effective) = (unix_millis(), rules.standing(user, standing, Role::None));
-            if effective.restricted(now).is_none() && rules.check(Right::Join, &effective, now).is_ok() {
-                return Ok((rules, standing));
-            }
-        }
-        // A later act may allow what is refused. What is allowed is decided again when a later act is heard of.
-        let view = self.look().await?;
-        self.standing_in(&view, user).await
-    }
-
-    /// Records that another node has stored an act for this one.
-    pub(crate) fn note_act(&self, seq: u64) {
-        let mut state = self.state.lock();
-        state.answered_act = state.answered_act.max(seq);
-    }
-
-    /// Returns what this node knows of the room, if it has heard of each act that it has answered.
-    fn ruled_view(&self) -> Option<View> {
-        let view = self.view().ok()?;
-        (view.tail.head >= self.state.lock().answered_act).then_some(view)
-    }
-
-    async fn standing_in(
-        &self,
-        View { life, tail }: &View,
-        user: &UserKey,
-    ) -> Result<(RoomRules, Standing), Unavailable> {
-        Ok(match self.rules(life, tail).await? {
+        // An act on another node holds here at once.
+        let View { life, tail } = self.look().await?;
+        Ok(match self.rules(&life, &tail).await? {
             Some(stored) => {
                 let governance = &stored.governance;
                 (governance.rules().into_owned(), governance.standing(user, Role::None))

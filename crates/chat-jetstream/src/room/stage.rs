@@ -1,6 +1,6 @@
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -102,7 +102,7 @@ struct Staging<'a> {
     blocks: Vec<(u64, Block)>,
     has_threads: bool,
     /// The entry of this record that has the reactions of a message.
-    reacted: HashMap<u64, u64>,
+    reacted: BTreeMap<u64, u64>,
     pins: Vec<u64>,
     erasing: Vec<u64>,
     rules: StagedRules<'a>,

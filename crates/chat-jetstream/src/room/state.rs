@@ -79,8 +79,6 @@ pub(super) struct RoomState {
     erased: BTreeSet<u64>,
     /// The rules of the room, once they were needed.
     rules: Option<Arc<StoredRules>>,
-    /// The newest act that another node has stored for this one, which may not have heard of it yet.
-    pub(super) answered_act: u64,
 }
 
 /// The result of [`RoomState::note`].
@@ -96,8 +94,8 @@ pub(super) enum Noted {
 
 impl RoomState {
     pub(super) fn new(life: Arc<Life>) -> Self {
-        let (tail, places, reported, erased, rules, answered_act) = Default::default();
-        Self { life, tail, places, is_renewing: false, reported, erased, rules, answered_act }
+        let (tail, places, reported, erased, rules) = Default::default();
+        Self { life, tail, places, is_renewing: false, reported, erased, rules }
     }
 
     /// Records the rules of the room, unless newer ones are known.

@@ -139,7 +139,7 @@ async fn refused_once(store: &JetStreamStore, room: &Opened) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joins_of_an_open_room_with_an_act_ask_for_no_rules() {
+async fn a_join_of_a_room_with_an_act_asks_for_the_end_of_the_log_and_for_no_rules() {
     let servers = Servers::start(1);
     servers.ready().await;
     let limits = Arc::new(Limits::default());
@@ -162,13 +162,8 @@ async fn joins_of_an_open_room_with_an_act_ask_for_no_rules() {
         assert_eq!(standing, Standing::default());
     }
     let asked = store.stats().requests - before;
-    assert!(asked < 5, "only the requests of the node itself: {asked}");
-    // A refusal is given after the end of the log, which only the leader knows.
-    let before = store.stats().requests;
-    for _ in 0..50 {
-        chat.standing(&lobby, UserKey::new("bob")).await.expect("a standing");
-    }
-    assert!(store.stats().requests - before >= 50);
+    // One for each, and some of the node itself.
+    assert!((50..60).contains(&asked), "{asked}");
     drop(open);
 }
 
