@@ -46,6 +46,9 @@
 //!   copy does not notice it, and can store a message with such a key again.
 //! - The users of a server in one room are one notice. If it is larger than the servers take (1 MiB by default, about
 //!   10,000 users), the other servers do not learn of those users.
+//! - A record that was sent before the stream lost its end, and arrives later, is stored if the place that it expects
+//!   was given out again, to a record of the same room. The room then has a hole, or two entries at one position.
+//! - A reaction or a pin has no key. If its first try arrives late, after a retry, it can undo a later change.
 //! - A message without a key that is stored at the moment at which the stream loses its end can be stored again in the
 //!   new epoch.
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an

@@ -122,7 +122,8 @@ impl SharedRoom {
         let until = Instant::now() + MAX_LAG;
         let firsts = seq.saturating_sub(MAX_ENTRIES as u64 - 1).max(1)..=seq;
         let subjects: Vec<_> = firsts.map(|first| life.copy_subject(&self.token, first)).collect();
-        let (known, least) = (life.subject(&self.token), info.state.last_seq);
+        // A server that is not the leader any more may have answered.
+        let (known, least) = (life.subject(&self.token), info.state.last_seq.max(life.highest()));
         let copies = loop {
             match self.node.link.last_of(subjects.clone(), &known, least).await? {
                 Some(copies) => break copies,
