@@ -52,7 +52,7 @@ struct Cost {
 async fn deliveries_and_pings_cost_few_allocations_and_turns() -> Result<()> {
     let hijack = UpgradeMode::Hijack;
     let (mut are_within, mut measured) = (true, String::new());
-    let bounds = [(0.15, None), (6.6, None), (5.5, None)];
+    let bounds = [(0.15, None), (6.6, None), (6.0, None)];
     for (adapter, [large, small, idle]) in [
         (None, [(0.15, Some(0.02)), (6.6, Some(0.4)), (5.5, Some(2.1))]),
         (Some(Adapter::Tungstenite), bounds),

@@ -32,7 +32,11 @@ impl<C: Connection> Driver<'_, C> {
             && let Poll::Ready(flushed) = self.connection.poll_flush(cx)
         {
             match flushed {
-                Ok(()) => self.writer = Writer::Open { unflushed: false },
+                Ok(()) => {
+                    self.writer = Writer::Open { unflushed: false };
+                    // What waits for a quiet connection can continue.
+                    moved = true;
+                }
                 Err(error) => self.write_failed(error),
             }
         }

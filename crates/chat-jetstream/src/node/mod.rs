@@ -63,6 +63,8 @@ pub(crate) struct Node {
     answered: Mutex<Instant>,
     /// The number of times that the node has asked the leader of the stream.
     rounds: watch::Sender<u64>,
+    /// Held while the stream is compared after a lost connection, so that many rooms ask once.
+    comparing: tokio::sync::Mutex<()>,
     pub(crate) counters: Counters,
 }
 
@@ -86,6 +88,7 @@ impl Node {
             limits: OnceLock::new(),
             answered: Mutex::new(Instant::now()),
             rounds: watch::Sender::new(0),
+            comparing: tokio::sync::Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -159,6 +162,19 @@ impl Node {
             self.nudge();
             let _late = timeout(CHECK_TIMEOUT, rounds.changed()).await;
         }
+    }
+
+    /// Compares the stream with what this node knows, if that was not done since the connection was lost. Returns true
+    /// if it is done.
+    pub(crate) async fn compare(&self) -> bool {
+        if self.connection.is_compared() {
+            return true;
+        }
+        let _turn = self.comparing.lock().await;
+        if !self.connection.is_compared() {
+            self.check().await;
+        }
+        self.connection.is_compared()
     }
 
     pub(crate) fn health(&self) -> Health {

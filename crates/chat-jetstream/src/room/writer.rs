@@ -240,14 +240,11 @@ impl Writer {
     /// Stores a record. A record without an acknowledgement is sent again as it is: the stream takes it once at most,
     /// because it is stored only after the record that is the last one now.
     async fn publish(&mut self, staged: &mut Staged, batch: &[Job], failures: &mut u32) -> Tried {
-        if !self.room.node.connection.is_compared() {
-            // An older copy of the stream may have another record at the place of the last one.
-            self.room.node.check().await;
-            if !self.room.node.connection.is_compared() {
-                return Tried::Rejected(Unavailable::new(
-                    "the stream was not compared since the connection was lost",
-                ));
-            }
+        // An older copy of the stream may have another record at the place of the last one.
+        if !self.room.node.compare().await {
+            return Tried::Rejected(Unavailable::new(
+                "the stream was not compared since the connection was lost",
+            ));
         }
         let Some(log) = &self.log else { return Tried::Again };
         if log.life.is_lost() || !Arc::ptr_eq(&log.life, &self.room.node.life()) {
