@@ -67,8 +67,8 @@ impl Rooms {
                     }
                 }
             };
-            // A task, so that it is finished even if the caller is dropped after the room had its turn. It is spawned without the lock, because a
-            // runtime that ends drops it at once.
+            // A task, so that the room is opened even if the caller is dropped after the room had its turn. It is
+            // spawned without the lock, because a runtime that ends drops it at once.
             if let Some(task) = task {
                 tokio::spawn(task.run().in_current_span());
             }
