@@ -116,3 +116,22 @@ impl Connection {
         self.nudge.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_from_before_a_loss_does_not_count() {
+        let connection = Connection::default();
+        assert!(connection.is_compared());
+        let before = connection.losses();
+        connection.take(&Event::Disconnected);
+        connection.take(&Event::Connected);
+        assert!(!connection.is_compared());
+        connection.note_compared(before);
+        assert!(!connection.is_compared());
+        connection.note_compared(connection.losses());
+        assert!(connection.is_compared());
+    }
+}

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use chat_core::Limits;
 
 use crate::proxy::Proxy;
 use crate::servers::Servers;
-use crate::support::{Opened, node};
+use crate::support::{Opened, eventually, node};
 
 /// The server loses what it has stored after a copy of its directory was made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,6 +36,32 @@ async fn a_stream_that_has_lost_its_end_starts_a_new_epoch() {
     assert_eq!((again.seq, again.duplicate, &again.epoch), (4, false, &after.epoch));
     let texts: Vec<_> = lobby.texts().await.into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["1", "2", "3", "lost"]);
+}
+
+/// The older copy has the metadata of the first epoch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_loss_brings_no_earlier_epoch_back() {
+    let mut servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let store = node(&servers, |_| {}).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    lobby.say("1").await;
+    copy(&mut servers);
+    servers.ready().await;
+    let mut epochs = BTreeSet::from([lobby.room.bounds().await.expect("bounds").epoch]);
+    for text in ["lost", "lost too"] {
+        while lobby.append(text, Some(text)).await.is_err() {}
+        let present = lobby.room.bounds().await.expect("bounds").epoch;
+        restore(&mut servers);
+        eventually("another epoch", || async {
+            lobby.room.bounds().await.is_ok_and(|bounds| bounds.epoch != present)
+        })
+        .await;
+        let after = lobby.room.bounds().await.expect("bounds");
+        assert_eq!(after.head, 1);
+        assert!(epochs.insert(after.epoch), "an epoch comes back");
+    }
 }
 
 /// Another node, which knows nothing of the lost messages, stores more than were lost before this node looks again.
@@ -83,6 +110,7 @@ fn restore(servers: &mut Servers) {
     servers.kill(0);
     let home = servers.home(0);
     fs::remove_dir_all(home).expect("a directory that can be removed");
-    fs::rename(home.with_extension("copy"), home).expect("a directory that can be moved");
+    let status = Command::new("cp").arg("-r").arg(home.with_extension("copy")).arg(home).status();
+    assert!(status.expect("a command that can be started").success());
     servers.revive(0);
 }
