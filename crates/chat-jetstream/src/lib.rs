@@ -188,14 +188,15 @@
 //!
 //! # Epochs
 //!
-//! The epoch of a room is a hash of its name, the life of the stream, and two numbers in the metadata of the stream: the
-//! number of losses, and a random one. They change when a server sees that the stream has lost its end: a place is
-//! given out again, or a record does not continue the log that the server knows. If the number of losses is lower than
-//! before, the stream has lost its last change too, and gets the next one. A server that is not the leader any more may
-//! answer with an old state for some seconds. Therefore an old state alone changes nothing; the server then stores a
-//! message, which only a majority can do, and compares its place. After a lost connection a server makes this
-//! comparison before it appends, because an older copy may have another record at the same place. The highest place is
-//! known only to servers that run: if all of them are restarted while the stream loses its end, nobody notices.
+//! The epoch of a room is a hash of its name, the life of the stream, and two numbers in the metadata of the stream:
+//! the number of losses, and a random one. They change when a server sees that the stream has lost its end: a place
+//! is given out again, or a record does not continue the log that the server knows. If the number of losses is lower
+//! than before, the stream has lost its last change too, and gets the next one. A server that is not the leader any
+//! more may answer with an old state for some seconds. Therefore an old state alone changes nothing; the server then
+//! stores a message, which only a majority can do, and compares its place. After a lost connection a server makes
+//! this comparison before it appends, because an older copy may have another record at the same place. The highest
+//! place is known only to servers that run: if all of them are restarted while the stream loses its end, nobody
+//! notices.
 //!
 //! # Erasure
 //!
