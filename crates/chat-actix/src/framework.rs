@@ -14,22 +14,22 @@
 //! like that of a hijacked connection.
 
 use std::io;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::{HttpMessage, HttpResponse, rt, web};
 use actix_ws::{
-    AggregatedMessage, AggregatedMessageStream, CloseReason, Message as WsMessage, ProtocolError, Session,
+    AggregatedMessage, AggregatedMessageStream, CloseReason, Message as WsMessage, ProtocolError,
 };
-use bytes::{Buf, Bytes};
-use chat_core::{CloseCode, Connection, Incoming, Outgoing, ProtocolViolation, Upgrade};
-use futures_util::{SinkExt, StreamExt};
+use bytes::Bytes;
+use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Outgoing, ProtocolViolation, Upgrade};
+use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::convert::{refuse, switching_protocols};
-use crate::error::ConnectionError;
+use crate::output::{self, SharedOutput};
 use crate::stream::ServedConnection;
 use crate::transport::Transport;
 use crate::{pipe, takeover};
@@ -72,16 +72,13 @@ async fn open_on<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         let (stream, early) = stream.await?;
         transport.attach(stream, early);
         Ok::<_, io::Error>(FrameworkSocket {
-            session,
             messages: messages
                 .max_frame_size(max_frame_bytes)
                 .aggregate_continuations()
                 .max_continuation_size(max_frame_bytes),
+            output: SharedOutput::new(session, response.into_body(), transport.clone()),
             transport,
             can_half_close,
-            encoded: response.into_body(),
-            outbound: Bytes::new(),
-            written: 0,
             pong: None,
             echo: None,
             closing: Closing::Open,
@@ -91,16 +88,11 @@ async fn open_on<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 }
 
 struct FrameworkSocket<S> {
-    session: Session,
+    output: SharedOutput<S>,
     messages: AggregatedMessageStream,
     transport: Transport<S>,
     /// False for a stream that ends both directions when it is shut down.
     can_half_close: bool,
-    /// The frames that were given to the session.
-    encoded: BoxBody,
-    /// The part of these frames that has not been written.
-    outbound: Bytes,
-    written: u64,
     /// The payload of a ping that has not been answered.
     pong: Option<Bytes>,
     /// The peer's close frame.
@@ -133,7 +125,7 @@ enum After {
     End,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> FrameworkSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> FrameworkSocket<S> {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let message = match self.messages.poll_next_unpin(cx) {
             Poll::Ready(message) => message,
@@ -160,31 +152,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameworkSocket<S> {
         })
     }
 
-    /// Writes all frames that were given to the session.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            while !self.outbound.is_empty() {
-                let written = ready!(self.transport.poll_write(cx, &self.outbound))?;
-                self.outbound.advance(written);
-                self.written += written as u64;
-            }
-            match Pin::new(&mut self.encoded).poll_next(cx) {
-                Poll::Ready(Some(Ok(bytes))) => self.outbound = bytes,
-                Poll::Ready(Some(Err(error))) => {
-                    let error = ConnectionError::Frame(error.to_string());
-                    return Poll::Ready(Err(io::Error::other(error)));
-                }
-                Poll::Ready(None) | Poll::Pending => return self.transport.poll_flush(cx),
-            }
-        }
-    }
-
     fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.pong.is_some() {
-            ready!(self.poll_ready(cx))?;
+            ready!(self.output.borrow().poll_ready(cx))?;
         }
         Poll::Ready(match self.pong.take() {
-            Some(payload) => self.start_send(WsMessage::Pong(payload)),
+            Some(payload) => self.output.borrow().start_send(WsMessage::Pong(payload)),
             None => Ok(()),
         })
     }
@@ -197,13 +170,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FrameworkSocket<S> {
             Closing::ShuttingDown
         }
     }
-
-    fn start_send(&mut self, message: WsMessage) -> io::Result<()> {
-        self.session.start_send_unpin(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection for FrameworkSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connection for FrameworkSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         // The pongs of a peer that does not read would use memory without a bound.
         if let Err(error) = ready!(self.poll_pong(cx)) {
@@ -219,27 +188,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for FrameworkSocket<S> {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write(cx))?;
-        self.session.poll_ready_unpin(cx).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.output.borrow().poll_ready(cx)
     }
 
     fn send(&mut self, frame: Outgoing) -> io::Result<()> {
         let message = match frame {
-            Outgoing::Text(text) => {
-                let text =
-                    text.try_into().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                WsMessage::Text(text)
-            }
+            Outgoing::Text(text) => output::text(text)?,
             Outgoing::Binary(payload) => WsMessage::Binary(payload),
             Outgoing::Ping => WsMessage::Ping(Bytes::new()),
             _ => return Err(io::ErrorKind::Unsupported.into()),
         };
-        self.start_send(message)
+        self.output.borrow().start_send(message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pong(cx))?;
-        self.poll_write(cx)
+        self.output.borrow().poll_flush(cx)
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, code: Option<CloseCode>) -> Poll<()> {
@@ -257,22 +221,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for FrameworkSocket<S> {
                     });
                     // A peer that is gone without a close frame gets no close frame.
                     if reason.is_some() || self.echo.is_some() {
-                        let reason = self.echo.take().unwrap_or(reason);
-                        let sent = match ready!(self.poll_ready(cx)) {
-                            Ok(()) => self.start_send(WsMessage::Close(reason)),
-                            Err(error) => Err(error),
-                        };
-                        if sent.is_err() {
+                        let is_ready = ready!(self.output.borrow().poll_ready(cx)).is_ok();
+                        let message = WsMessage::Close(self.echo.take().unwrap_or(reason));
+                        if !is_ready || self.output.borrow().start_send(message).is_err() {
                             return Poll::Ready(());
                         }
                     }
                     Closing::Flushing(after)
                 }
-                Closing::Flushing(after) => match (ready!(self.poll_write(cx)), after) {
-                    (Ok(()), After::Await) => Closing::Awaiting,
-                    (Ok(()), after) => self.after_handshake(matches!(after, After::Drain)),
-                    (Err(_), _) => return Poll::Ready(()),
-                },
+                Closing::Flushing(after) => {
+                    let flushed = ready!(self.output.borrow().poll_flush(cx));
+                    match after {
+                        _ if flushed.is_err() => return Poll::Ready(()),
+                        After::Await => Closing::Awaiting,
+                        after => self.after_handshake(matches!(after, After::Drain)),
+                    }
+                }
                 Closing::Awaiting => match ready!(self.poll_incoming(cx)) {
                     Incoming::Close(_) | Incoming::End | Incoming::Lost(_) => Closing::ShuttingDown,
                     Incoming::Violation(_) => self.after_handshake(true),
@@ -295,7 +259,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for FrameworkSocket<S> {
     }
 
     fn progress(&self) -> u64 {
-        self.written
+        self.output.borrow().written()
+    }
+
+    fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
+        Some(self.output.direct())
     }
 }
 

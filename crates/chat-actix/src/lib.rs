@@ -47,6 +47,7 @@ mod error;
 mod framework;
 mod hijack;
 mod layer;
+mod output;
 mod pipe;
 mod routes;
 mod serve;

@@ -125,16 +125,17 @@ pub trait Connection {
     /// connection if frames wait for the peer and this number stays the same.
     fn progress(&self) -> u64;
 
-    /// Returns the direct writer of a connection whose transport is a socket of its own.
+    /// Returns the direct writer of a connection that other tasks can write to.
     ///
-    /// A room then writes its events to the connection without its task, while no frame waits there. By default there
-    /// is no direct writer, and the session sends everything.
+    /// A room then writes its events to the connection without its task, while no frame waits there. The session drops
+    /// the writer before it closes the connection. By default there is no direct writer, and the session sends
+    /// everything.
     fn direct(&self) -> Option<Arc<dyn DirectWrite>> {
         None
     }
 
     /// Takes the end of frames of which a [direct writer](Self::direct) has written the beginning. It is called before
-    /// any other frame is sent.
+    /// any other frame is sent, and followed by a flush.
     ///
     /// # Errors
     ///
@@ -145,15 +146,29 @@ pub trait Connection {
     }
 }
 
-/// The writing end of a socket, for any task.
+/// The writing end of a connection, for any task.
 pub trait DirectWrite: std::fmt::Debug + Send + Sync {
-    /// Writes as many of these bytes as the socket takes now, and returns their number. The bytes are unmasked frames
-    /// of a WebSocket (RFC 6455 section 5.2). It does not wait and calls no method of the chat, because locks are held.
+    /// Writes as many of these bytes as the transport takes now. They are whole, unmasked text messages of a WebSocket
+    /// (RFC 6455 section 5.2). [`frames::take_payload`](crate::frames::take_payload) returns their texts. It does not wait and
+    /// calls no method of the chat, because locks are held.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if the socket takes nothing now. Any error means that nothing was written.
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// [`io::ErrorKind::WouldBlock`] if the connection takes nothing now. Any error means that nothing was taken.
+    ///
+    /// # Panics
+    ///
+    /// After a panic it is not known what was taken, so the session ends as after an error of the transport.
+    fn try_write(&self, frames: &Bytes) -> io::Result<DirectlyWritten>;
+}
+
+/// The result of a [direct write](DirectWrite::try_write).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectlyWritten {
+    /// The transport has this number of bytes. The session sends the rest.
+    Bytes(usize),
+    /// The connection has all frames, and the transport does not have all of them. The session flushes them.
+    Buffered,
 }
 
 /// An input from the peer.

@@ -105,7 +105,7 @@ pub use bus::{
     Bus, BusEvent, BusSink, InvalidNodeId, InvalidNotice, NodeId, NodePresence, Notice, RosterEntry,
 };
 pub use chat::{Builder, Chat, Counts, Drained, Refusals, describe_metrics};
-pub use connection::{Connection, DirectWrite, Incoming, Outgoing};
+pub use connection::{Connection, DirectWrite, DirectlyWritten, Incoming, Outgoing};
 pub use error::{AdmitError, PostError};
 pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};

@@ -63,16 +63,58 @@ async fn the_rest_of_a_partial_write_is_sent_before_later_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_reads_nothing_is_closed_although_rooms_write_to_it() {
+async fn frames_that_a_connection_buffers_are_flushed_before_later_frames() {
     let chat = Chat::default();
-    let [mut slow, mut ann] = members(&chat, ["slow", "ann"]).await;
-    ann.events().await;
-    slow.block();
+    let mut ann = member(&chat, "ann").await;
+    ann.buffer_direct_writes();
+    settle().await;
+    ann.block();
+    ann.grant(1);
+    post(&chat, 3).await;
+    settle().await;
+    post(&chat, 3).await;
+    ann.send(json!({"type": "ping"}));
+    settle().await;
+    ann.unblock();
+    let events = ann.events().await;
+    assert_eq!((seqs(&events), types(&events).last()), ((1..7).collect(), Some(&"pong")));
     post(&chat, 1).await;
-    pass(Limits::default().connection.write_timeout.as_secs_f64() + 1.0).await;
-    assert_eq!(slow.closed_with(), Some(Some(4000)));
-    assert!(slow.is_over().await || !slow.taken().contains(&Frame::Gone));
-    assert_eq!(seqs(&ann.events().await), [1]);
+    assert_eq!(seqs(&ann.events().await), [7]);
+    assert_eq!(ann.direct_frames(), 2, "the member is quiet again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_writer_ends_its_session_and_sends_nothing_twice() {
+    let chat = Chat::default();
+    let [mut ann, mut bob] = members(&chat, ["ann", "bob"]).await;
+    ann.events().await;
+    ann.panic_in_direct_writes();
+    post(&chat, 2).await;
+    assert_eq!(seqs(&bob.events().await), [1, 2]);
+    pass(Limits::default().connection.close_timeout.as_secs_f64() + 1.0).await;
+    assert!(ann.is_over().await);
+    assert!(!ann.taken().iter().any(|frame| matches!(frame, Frame::Text(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_reads_nothing_is_closed_although_rooms_write_to_it() {
+    for buffers in [false, true] {
+        let chat = Chat::default();
+        let [mut slow, mut ann] = members(&chat, ["slow", "ann"]).await;
+        ann.events().await;
+        slow.block();
+        if buffers {
+            slow.buffer_direct_writes();
+            slow.grant(1);
+            post(&chat, 2).await;
+        } else {
+            post(&chat, 1).await;
+        }
+        pass(Limits::default().connection.write_timeout.as_secs_f64() + 1.0).await;
+        assert_eq!(slow.closed_with(), Some(Some(4000)));
+        assert!(slow.is_over().await || !slow.taken().contains(&Frame::Gone));
+        assert_eq!(seqs(&ann.events().await), [1, 2][..1 + usize::from(buffers)]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,13 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use chat_core::DirectWrite;
+use bytes::Bytes;
+use chat_core::{DirectWrite, DirectlyWritten};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::wire::{Frame, Line};
 
-/// A socket that takes whole frames while the peer reads. Of the frame at which the peer stops, it takes one byte.
+/// A socket that takes whole frames while the peer reads. Of the frame at which the peer stops, it takes one byte, or the
+/// connection buffers it and all others.
 #[derive(Debug)]
 pub(super) struct DirectLine {
     pub(super) line: Arc<Mutex<Line>>,
@@ -17,8 +19,9 @@ pub(super) struct DirectLine {
 }
 
 impl DirectWrite for DirectLine {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn try_write(&self, bytes: &Bytes) -> io::Result<DirectlyWritten> {
         let mut line = self.line.lock();
+        assert!(!line.panics, "as the test wants it");
         assert!(line.buffer.is_empty() && line.partial.is_empty(), "frames of the session wait");
         assert!(line.closed_with.is_none(), "the session has closed");
         if line.failing {
@@ -29,6 +32,11 @@ impl DirectWrite for DirectLine {
         }
         let mut taken = 0;
         while let Some((text, length)) = first_frame(&bytes[taken..]) {
+            if line.allowance == Some(0) && line.buffers_direct {
+                line.buffer.push_back(Frame::Text(text));
+                taken += length;
+                continue;
+            }
             if line.allowance == Some(0) {
                 line.partial.push(bytes[taken]);
                 taken += 1;
@@ -41,7 +49,8 @@ impl DirectWrite for DirectLine {
         }
         line.flushes += usize::from(taken > 0);
         self.news.notify_one();
-        Ok(taken)
+        let is_flushed = line.buffer.is_empty();
+        Ok(if is_flushed { DirectlyWritten::Bytes(taken) } else { DirectlyWritten::Buffered })
     }
 }
 

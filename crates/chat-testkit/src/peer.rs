@@ -89,6 +89,16 @@ impl Peer {
         self.change(|line| line.allowance = None);
     }
 
+    /// Lets the connection buffer the frames of a room that the peer does not take, as the WebSocket of a framework does.
+    pub fn buffer_direct_writes(&self) {
+        self.line.lock().buffers_direct = true;
+    }
+
+    /// Lets the direct writer panic from now on.
+    pub fn panic_in_direct_writes(&self) {
+        self.line.lock().panics = true;
+    }
+
     /// Fails every write from now on.
     pub fn fail(&self) {
         self.change(|line| line.failing = true);

@@ -53,6 +53,10 @@ pub(super) struct Line {
     pub(super) ended: bool,
     /// The beginning of a frame that was written directly.
     pub(super) partial: Vec<u8>,
+    /// True if the direct writer panics.
+    pub(super) panics: bool,
+    /// True if the connection buffers the frames of a direct write that the peer does not take.
+    pub(super) buffers_direct: bool,
     /// The number of frames that were written directly and at once.
     pub(super) direct_frames: usize,
     pub(super) reader: Option<Waker>,

@@ -11,6 +11,7 @@
 mod codec;
 mod decoder;
 mod limiter;
+mod poll_now;
 mod serve_options;
 mod socket;
 mod tls;
@@ -18,6 +19,7 @@ mod websocket;
 mod wire;
 
 pub use limiter::FrameLimiter;
+pub use poll_now::poll_now;
 pub use serve_options::{Accepted, AcceptedSocket, ServeOptions, rebind, wait_for_accepted};
 pub use socket::{SharedSocket, set_options};
 pub use tls::{Tls, TlsError, TlsSocket};

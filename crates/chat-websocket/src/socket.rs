@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use chat_core::{ConnectionLimits, DirectWrite};
+use bytes::Bytes;
+use chat_core::{ConnectionLimits, DirectWrite, DirectlyWritten};
 #[cfg(target_os = "linux")]
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
@@ -79,14 +80,14 @@ impl DirectWrite for Writer {
     // Without a look at the readiness that tokio knows, which is one more place in memory for each member of a room. If
     // the socket is full, the session finds that out in the same way and waits.
     #[cfg(target_os = "linux")]
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn try_write(&self, frames: &Bytes) -> io::Result<DirectlyWritten> {
         let socket: &TcpStream = self.0.as_ref();
-        Ok(send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+        Ok(DirectlyWritten::Bytes(send(socket, frames, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+    fn try_write(&self, frames: &Bytes) -> io::Result<DirectlyWritten> {
+        self.0.try_write(frames).map(DirectlyWritten::Bytes)
     }
 }
 

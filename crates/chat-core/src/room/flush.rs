@@ -22,7 +22,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use chat_proto::frames;
-use chat_proto::room::Flush;
+use chat_proto::room::{Flush, Place};
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 
@@ -37,8 +37,11 @@ const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 /// The direct members of a room whose flush a session writes itself.
 pub(super) const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
 
-/// The chunks that a task writes before other tasks get their turn: about 1 ms.
+/// The chunks that a task writes before other tasks get their turn: about 1 ms with short messages.
 const CHUNKS_PER_TURN: usize = 4;
+
+/// The bytes after which other tasks get their turn too.
+const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// The direct members for which one more task writes.
 const MEMBERS_PER_TASK: usize = if cfg!(feature = "shuttle") { 1 } else { 256 };
@@ -66,6 +69,19 @@ struct Round {
     is_begun: bool,
     /// The chunks that are being written.
     in_work: usize,
+    /// The chunks that were begun.
+    chunks: usize,
+}
+
+/// The next work of a task.
+enum Next {
+    /// The members of a chunk get this batch.
+    Chunk(Arc<Batch>),
+    /// A flush of several chunks has ended, and another one follows. Members that have got the events may have answered,
+    /// so their sessions get a turn first: what they send is in the next flush then.
+    Pause,
+    /// Nothing is left, or other tasks do it.
+    Nothing,
 }
 
 impl Batch {
@@ -110,12 +126,14 @@ impl Flushing {
 }
 
 impl State {
-    /// Takes the next chunk, of the present flush or of the next one. `None` if nothing is left, or other tasks do it.
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Option<Arc<Batch>> {
+    /// Takes the next chunk, of the present flush or of the next one.
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Next {
         loop {
             let Some(round) = &mut self.flushing.round else {
-                let batch = Arc::new(Batch::new(self.room.flush()?));
-                self.flushing.round = Some(Round { batch, after: None, is_begun: false, in_work: 0 });
+                let Some(flush) = self.room.flush() else { return Next::Nothing };
+                let batch = Arc::new(Batch::new(flush));
+                self.flushing.round =
+                    Some(Round { batch, after: None, is_begun: false, in_work: 0, chunks: 0 });
                 continue;
             };
             if !round.is_begun {
@@ -127,14 +145,19 @@ impl State {
                 round.is_begun = chunk.len() < CHUNK;
                 if !chunk.is_empty() {
                     round.in_work += 1;
-                    return Some(Arc::clone(&round.batch));
+                    round.chunks += 1;
+                    return Next::Chunk(Arc::clone(&round.batch));
                 }
             }
             if round.in_work > 0 {
-                return None;
+                return Next::Nothing;
             }
+            let was_long = round.chunks > 1;
             self.room.flushed(&round.batch.flush);
             self.flushing.round = None;
+            if was_long && self.room.needs_flush() {
+                return Next::Pause;
+            }
         }
     }
 }
@@ -163,16 +186,19 @@ impl Shared {
     }
 
     fn write_chunk(&self, chunk: &mut Vec<Arc<Seat>>, batch: &Batch) {
-        let mut written = 0;
+        let (mut written, mut behind) = (0, Vec::new());
         for seat in chunk.drain(..) {
-            let waker = match seat.flush(self, batch) {
+            match seat.flush(batch) {
                 Flushed::Written(waker) => {
                     written += 1;
-                    waker
+                    waker.into_iter().for_each(Waker::wake);
                 }
-                Flushed::Left(waker) => waker,
-            };
-            waker.into_iter().for_each(Waker::wake);
+                Flushed::Behind(place) => behind.push(place),
+                Flushed::Done => {}
+            }
+        }
+        if !behind.is_empty() {
+            self.wake_all(&behind).into_iter().for_each(Waker::wake);
         }
         if written > 0
             && let Some(rooms) = self.rooms.upgrade()
@@ -181,6 +207,16 @@ impl Shared {
             rooms.counters.bytes_sent.add(0, written * batch.payload_bytes());
             rooms.counters.delivered_directly.add(0, written * batch.count());
         }
+    }
+
+    /// Records that members have events to take. Returns the wakers of their sessions.
+    #[must_use = "the tasks are woken by the caller"]
+    fn wake_all(&self, places: &[Place]) -> Vec<Waker> {
+        let mut state = self.lock();
+        let wake = |place: &Place| {
+            state.room.wake_at(*place).and_then(|seat| seat.inbox().push(self.name().clone()))
+        };
+        places.iter().filter_map(wake).collect()
     }
 }
 
@@ -219,17 +255,25 @@ impl Task {
 
     /// Writes the chunks of one turn. Returns false if nothing is left.
     fn write_turn(&mut self) -> bool {
-        let mut chunk = Vec::new();
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
         for _ in 0..CHUNKS_PER_TURN {
-            let Some(batch) = self.next_chunk(&mut chunk) else { return false };
+            let batch = match self.next_chunk(&mut chunk) {
+                Next::Chunk(batch) => batch,
+                Next::Pause => return true,
+                Next::Nothing => return false,
+            };
+            bytes += chunk.len() * batch.frames().len();
             self.room.write_chunk(&mut chunk, &batch);
             self.written = Some(batch);
+            if bytes > BYTES_PER_TURN {
+                break;
+            }
         }
         true
     }
 
     /// Takes the next chunk, after the last one was written.
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Option<Arc<Batch>> {
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Next {
         let written = self.written.take();
         let mut state = self.room.lock();
         // The flush of the chunk may have been given up.
@@ -238,14 +282,20 @@ impl Task {
         {
             round.in_work -= 1;
         }
-        let Some(batch) = state.next_chunk(chunk) else {
-            // Counted under the same lock, so that the next change starts a task.
-            self.is_over = true;
-            self.room.end_flush(&mut state);
-            return None;
+        let next = state.next_chunk(chunk);
+        let more = match &next {
+            Next::Nothing => {
+                // Counted under the same lock, so that the next change starts a task.
+                self.is_over = true;
+                self.room.end_flush(&mut state);
+                return next;
+            }
+            Next::Pause => return next,
+            Next::Chunk(_) => {
+                let members = state.room.direct_count();
+                state.flushing.widen(members, &self.runtime)
+            }
         };
-        let members = state.room.direct_count();
-        let more = state.flushing.widen(members, &self.runtime);
         drop(state);
         for _ in 0..more {
             self.room.spawn_flush(&self.runtime);
@@ -254,7 +304,7 @@ impl Task {
             // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.
             spawn(&self.runtime, async {});
         }
-        Some(batch)
+        next
     }
 }
 

@@ -26,8 +26,6 @@ pub(crate) struct Membership {
     _blank: Option<BlankSeat>,
     /// `None` for a subscription.
     admitted: Option<Admitted>,
-    /// True if the user leaves on purpose.
-    has_left: bool,
 }
 
 /// An error of a user who enters a room.
@@ -91,8 +89,7 @@ impl Membership {
         let waker = seat.inbox().push(room.name().clone());
         let waker = if is_outdated { waker.or(seat.change_rights()) } else { waker };
         let admitted = Some(admitted);
-        let membership =
-            Self { rooms, room, seat, replay_to, user, _blank: blank, admitted, has_left: false };
+        let membership = Self { rooms, room, seat, replay_to, user, _blank: blank, admitted };
         waker.into_iter().for_each(Waker::wake);
         membership.rooms.publish_announced();
         Ok((membership, joined))
@@ -110,16 +107,7 @@ impl Membership {
         let member = room.update(|state| state.subscribe(id, Arc::clone(&seat), bounds))?;
         seat.enter(member);
         rooms.entered(&room);
-        Ok(Self {
-            rooms,
-            room,
-            seat,
-            replay_to: 0,
-            user: None,
-            _blank: None,
-            admitted: None,
-            has_left: false,
-        })
+        Ok(Self { rooms, room, seat, replay_to: 0, user: None, _blank: None, admitted: None })
     }
 
     /// Joins again: continues as before, or from another position.
@@ -266,8 +254,8 @@ impl Membership {
 
     /// Leaves the room on purpose. A membership that is dropped instead has lost its connection: its user may return on
     /// another node, and leaves later.
-    pub(crate) fn leave(mut self) {
-        self.has_left = true;
+    pub(crate) fn leave(self) {
+        self.seat.leave_on_purpose();
     }
 }
 
@@ -276,12 +264,12 @@ impl Drop for Membership {
         let member = self.seat.leave();
         let is_empty = self.rooms.change_roster(&self.room, |state| {
             match &member {
-                Some(member) if self.has_left => state.leave(member),
+                Some(member) if self.seat.has_left() => state.leave(member),
                 Some(member) => state.disconnect(member),
                 None => {}
             }
             if let Some(user) = &self.user {
-                self.rooms.announce_presence(state, user, self.has_left);
+                self.rooms.announce_presence(state, user, self.seat.has_left());
             }
             state.is_empty()
         });

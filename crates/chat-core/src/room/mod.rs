@@ -39,7 +39,7 @@ pub(crate) use membership::READ_PAUSE;
 pub(crate) use memory::unix_millis;
 pub use memory::{MemoryRoom, MemoryStore};
 pub(crate) use openings::NotOpened;
-pub(crate) use outlet::Outlet;
+pub(crate) use outlet::{Left, Outlet};
 pub(crate) use own_flushes::OwnFlushes;
 pub(crate) use registry::{CheckBody, Rooms};
 pub(crate) use seat::Seat;

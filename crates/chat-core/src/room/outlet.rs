@@ -1,11 +1,10 @@
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::DirectWrite;
 use crate::sync::Mutex;
+use crate::{DirectWrite, DirectlyWritten};
 
 /// The connection of a session, for rooms that write to it directly and not through the task of the session.
 ///
@@ -27,15 +26,26 @@ struct State {
 pub(crate) struct Taken {
     /// The number of frames that were written.
     pub(crate) frames: u64,
-    /// The end of the last frames, which the transport did not take. It must be sent before anything else.
-    pub(crate) rest: Option<Bytes>,
+    /// What the session must do before it sends anything else.
+    pub(crate) left: Option<Left>,
+}
+
+/// The end of a write that is not complete.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// The end of the last frames, which the transport did not take. The session sends it.
+    Bytes(Bytes),
+    /// The connection has all frames, and the session must flush them.
+    Buffered,
+    /// The writer has panicked. It is not known what the transport has, so nothing can be sent any more.
+    Panicked,
 }
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     All,
-    /// The session must send the rest.
+    /// The session must do the rest.
     Part,
     Nothing,
 }
@@ -75,17 +85,19 @@ impl Outlet {
         };
         let Some(writer) = &state.writer else { return Written::Nothing };
         // An error shows itself to the session, which writes the same frames.
-        let written = catch_unwind(AssertUnwindSafe(|| writer.try_write(bytes)));
-        let written = written.ok().and_then(io::Result::ok).unwrap_or_default();
-        if written == 0 {
-            return Written::Nothing;
-        }
+        let left = match catch_unwind(AssertUnwindSafe(|| writer.try_write(bytes))) {
+            Ok(Err(_) | Ok(DirectlyWritten::Bytes(0))) => return Written::Nothing,
+            Ok(Ok(DirectlyWritten::Bytes(written))) if written >= bytes.len() => None,
+            Ok(Ok(DirectlyWritten::Bytes(written))) => Some(Left::Bytes(bytes.slice(written..))),
+            Ok(Ok(DirectlyWritten::Buffered)) => Some(Left::Buffered),
+            Err(_panic) => Some(Left::Panicked),
+        };
         state.written.frames += frames;
-        if written >= bytes.len() {
+        if left.is_none() {
             return Written::All;
         }
         state.is_open = false;
-        state.written.rest = Some(bytes.slice(written..));
+        state.written.left = left;
         Written::Part
     }
 }

@@ -2,11 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use chat_proto::room::{Member, Progress};
+use chat_proto::room::{Member, Place, Progress};
 use tokio::runtime::Handle;
 
 use super::flush::Batch;
-use super::live::Shared;
 use super::outlet::Written;
 use crate::Role;
 use crate::room::Inbox;
@@ -25,6 +24,8 @@ pub(crate) struct Seat {
     granted: Mutex<Role>,
     /// True if the rights of the user may have changed.
     rights_changed: AtomicBool,
+    /// True if the user leaves on purpose. It is here, where it needs no space, and not in the membership.
+    has_left: AtomicBool,
 }
 
 /// The result of a flush for one member.
@@ -32,14 +33,22 @@ pub(crate) struct Seat {
 pub(super) enum Flushed {
     /// The events were written. If a part is left, the session sends it and is woken.
     Written(Option<Waker>),
-    /// The member has the events, has left, or is woken to take them.
-    Left(Option<Waker>),
+    /// The session takes the events itself. It is woken at this place.
+    Behind(Place),
+    /// The member has the events, or has left.
+    Done,
 }
 
 impl Seat {
     pub(super) fn new(inbox: Arc<Inbox>, granted: Role) -> Self {
-        let (member, rights_changed) = (Mutex::new(None), AtomicBool::new(false));
-        Self { member, inbox, runtime: Handle::current(), granted: Mutex::new(granted), rights_changed }
+        Self {
+            member: Mutex::new(None),
+            inbox,
+            runtime: Handle::current(),
+            granted: Mutex::new(granted),
+            rights_changed: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn granted(&self) -> Role {
@@ -79,17 +88,26 @@ impl Seat {
         self.member.lock().as_mut().map(f)
     }
 
+    /// Records that the user leaves on purpose.
+    pub(super) fn leave_on_purpose(&self) {
+        self.has_left.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if the user leaves on purpose.
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed)
+    }
+
     pub(super) fn leave(&self) -> Option<Member> {
         self.member.lock().take()
     }
 
-    /// Writes a batch to the connection of the member. If that is not possible, it returns the waker of the session,
-    /// which takes the events itself.
-    pub(super) fn flush(&self, room: &Shared, batch: &Batch) -> Flushed {
+    /// Writes a batch to the connection of the member, if that is possible.
+    pub(super) fn flush(&self, batch: &Batch) -> Flushed {
         let mut member = self.member.lock();
-        let Some(member) = member.as_mut() else { return Flushed::Left(None) };
+        let Some(member) = member.as_mut() else { return Flushed::Done };
         match member.progress(batch.flush()) {
-            Progress::Done => return Flushed::Left(None),
+            Progress::Done => return Flushed::Done,
             Progress::Next => match self.inbox.outlet.write(batch.frames(), batch.count()) {
                 Written::All => {
                     member.advance(batch.flush());
@@ -103,6 +121,6 @@ impl Seat {
             },
             Progress::Behind => {}
         }
-        Flushed::Left(room.wake(member))
+        Flushed::Behind(member.place())
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::driver::{Driver, Writer};
 use super::output::Output;
 use crate::connection::Connection;
+use crate::room::Left;
 
 impl<C: Connection> Driver<'_, C> {
     /// Sends the waiting frames, at most one batch of the rooms' events, and flushes once.
@@ -17,11 +18,11 @@ impl<C: Connection> Driver<'_, C> {
             let Poll::Ready(ready) = self.connection.poll_ready(cx) else { break };
             let Some(frame) = self.output.pop() else { break };
             moved = true;
-            let bytes = frame.payload_bytes();
+            let bytes = u32::try_from(frame.payload_bytes()).unwrap_or(u32::MAX);
             match ready.and_then(|()| self.connection.send(frame)) {
                 Ok(()) => {
                     self.sent += 1;
-                    self.uncounted.1 += bytes as u64;
+                    self.uncounted.1 = self.uncounted.1.saturating_add(bytes);
                     self.writer = Writer::Open { unflushed: true };
                 }
                 Err(error) => self.write_failed(error),
@@ -53,11 +54,15 @@ impl<C: Connection> Driver<'_, C> {
     pub(super) fn close_outlet(&mut self) {
         let taken = self.ticket.permit.inbox().outlet.close();
         self.sent += taken.frames;
-        if let Some(rest) = taken.rest {
-            match self.connection.send_rest(rest) {
-                Ok(()) => self.writer = Writer::Open { unflushed: true },
-                Err(error) => self.write_failed(error),
-            }
+        let done = match taken.left {
+            None => return,
+            Some(Left::Bytes(rest)) => self.connection.send_rest(rest),
+            Some(Left::Buffered) => Ok(()),
+            Some(Left::Panicked) => Err(io::Error::other("the direct writer has panicked")),
+        };
+        match done {
+            Ok(()) => self.writer = Writer::Open { unflushed: true },
+            Err(error) => self.write_failed(error),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use chat_core::{CloseCode, Connection, DirectWrite, Incoming, Outgoing, frames};
+use chat_core::{CloseCode, Connection, DirectWrite, DirectlyWritten, Incoming, Outgoing, frames};
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
 /// A socket between a session and its peer. The tasks of shuttle may change at each use of it, also inside of a write.
@@ -107,7 +107,7 @@ impl Socket {
 struct Direct(Arc<Socket>);
 
 impl DirectWrite for Direct {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn try_write(&self, bytes: &Bytes) -> io::Result<DirectlyWritten> {
         let mut line = self.0.line();
         if line.is_used_by_session {
             line.faults.push("a room writes while frames of the session wait");
@@ -115,7 +115,7 @@ impl DirectWrite for Direct {
         drop(line);
         match self.0.write(bytes) {
             0 => Err(io::ErrorKind::WouldBlock.into()),
-            taken => Ok(taken),
+            taken => Ok(DirectlyWritten::Bytes(taken)),
         }
     }
 }

@@ -62,10 +62,10 @@ impl<W> Room<W> {
         if generation != self.generation {
             return false;
         }
-        if self.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch) {
+        if self.epoch.as_ref().is_some_and(|epoch| **epoch != *bounds.epoch) {
             self.renew(bounds);
         }
-        self.epoch.get_or_insert_with(|| bounds.epoch.clone());
+        self.epoch_of(bounds);
         self.note_head(bounds.head);
         true
     }
@@ -73,7 +73,7 @@ impl<W> Room<W> {
     /// Returns true if bounds that may be old are as current as the room: they have all entries that it knows of.
     pub fn is_up_to_date(&self, bounds: &LogBounds) -> bool {
         match &self.epoch {
-            Some(epoch) => *epoch == bounds.epoch && bounds.head >= self.committed.max(self.tail.head()),
+            Some(epoch) => **epoch == *bounds.epoch && bounds.head >= self.committed.max(self.tail.head()),
             None => true,
         }
     }
@@ -149,7 +149,7 @@ impl<W> Room<W> {
     /// Returns false if the page is of another epoch than the room. Then the log's bounds must be
     /// [observed](Self::observe).
     pub fn fill(&mut self, hole: &Hole, page: Page) -> bool {
-        if self.epoch.as_ref() != Some(&page.epoch) {
+        if self.epoch.as_deref() != Some(&*page.epoch) {
             return false;
         }
         // Each entry up to this one is in the page, or the log no longer has it.
@@ -170,12 +170,12 @@ impl<W> Room<W> {
     /// Records that the log has started a new epoch, with these bounds. The present members get no more events. A
     /// second report of one epoch changes nothing but the newest entry.
     pub fn renew(&mut self, bounds: &LogBounds) {
-        if self.epoch.as_ref() == Some(&bounds.epoch) {
+        if self.epoch.as_deref() == Some(&*bounds.epoch) {
             self.note_head(bounds.head);
             return;
         }
         self.generation += 1;
-        self.epoch = Some(bounds.epoch.clone());
+        self.epoch = Some(bounds.epoch.as_str().into());
         self.early.clear();
         self.committed = bounds.head;
         self.tail.restart(bounds.head);
@@ -199,9 +199,9 @@ impl<W> Room<W> {
     /// Returns true for the epoch of the room. The first epoch that is reported becomes that of the room.
     fn is_epoch(&mut self, epoch: &str) -> bool {
         match &self.epoch {
-            Some(known) => known == epoch,
+            Some(known) => **known == *epoch,
             None => {
-                self.epoch = Some(epoch.to_owned());
+                self.epoch = Some(epoch.into());
                 true
             }
         }
@@ -226,8 +226,8 @@ impl<W> Room<W> {
     /// Adds a `gap` for the entries up to `to`, which the log no longer has.
     fn push_gap(&mut self, to: u64) {
         let from = self.tail.head() + 1;
-        if let Some(epoch) = self.epoch.clone().filter(|_| from <= to) {
-            let gap = Event::Gap { room: self.name.clone(), epoch, from, to };
+        if let Some(epoch) = self.epoch.as_ref().filter(|_| from <= to) {
+            let gap = Event::Gap { room: self.name.clone(), epoch: epoch.to_string(), from, to };
             self.affected.note(to, Affects::All);
             self.tail.push_gap(to, RoomEvent::entry(gap.encode()));
             self.has_news = true;

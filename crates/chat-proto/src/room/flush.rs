@@ -64,7 +64,7 @@ impl Member {
     /// Returns the position of this member before a flush.
     pub fn progress(&self, flush: &Flush) -> Progress {
         let is_exception = || flush.has_exception && flush.events.iter().any(|event| !event.is_for(self));
-        if self.generation != flush.generation || !self.missed.is_empty() || self.occupancy.is_some() {
+        if self.generation != flush.generation || self.missed.is_some() {
             Progress::Behind
         } else if self.cursor.position >= flush.to.position && self.cursor.seq >= flush.to.seq {
             Progress::Done

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -12,15 +13,29 @@ pub struct Member {
     /// `None` for a subscriber, which no user sees.
     pub(super) user: Option<User>,
     /// The epoch in which the cursor counts.
-    pub(super) epoch: String,
+    pub(super) epoch: Arc<str>,
     pub(super) generation: u64,
     pub(super) cursor: Cursor,
     /// The number of times that the room had started to count its users when `missed` was collected.
     pub(super) starts: u64,
-    /// The last `occupancy` event, if the tail has dropped it and it is still to be taken.
-    pub(super) occupancy: Option<Bytes>,
-    /// The changes of presence that the tail has dropped and that are still to be taken.
-    pub(super) missed: BTreeMap<UserKey, (PresenceState, Bytes)>,
+    /// `None` for most members: boxed, because it is large.
+    pub(super) missed: Option<Box<Missed>>,
+}
+
+/// The number of a member, and its position among the events of the room: see [`Room::wake_at`](super::Room::wake_at).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub(super) id: u64,
+    pub(super) position: u64,
+}
+
+/// The events that the tail has dropped and that a member is still to take.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Missed {
+    /// The last `occupancy` event.
+    occupancy: Option<Bytes>,
+    /// The changes of presence.
+    presence: BTreeMap<UserKey, (PresenceState, Bytes)>,
 }
 
 /// The answer to a join.
@@ -68,12 +83,17 @@ impl Member {
         self.cursor.seq
     }
 
+    /// Returns the place of the member now.
+    pub fn place(&self) -> Place {
+        Place { id: self.id, position: self.cursor.position }
+    }
+
     /// Takes a page of the log, which was read after [`seq`](Self::seq) and up to `up_to`.
     ///
     /// Returns the frames to send, with a `gap` for the entries that the log no longer has. Returns `None` if the
     /// log has started a new epoch.
     pub fn catch_up(&mut self, room: &RoomName, page: Page, up_to: u64) -> Option<Vec<RoomEvent>> {
-        if page.epoch != self.epoch {
+        if *page.epoch != *self.epoch {
             return None;
         }
         let mut events = Vec::new();
@@ -95,24 +115,41 @@ impl Member {
 
     /// Adds a change of presence that was missed. Two changes of one user that are not taken yet cancel each other.
     pub(super) fn miss(&mut self, user: &UserKey, state: PresenceState, frame: &Bytes) {
-        if self.missed.get(user).is_some_and(|(missed, _)| *missed != state) {
-            self.missed.remove(user);
+        let presence = &mut self.missed.get_or_insert_default().presence;
+        if presence.get(user).is_some_and(|(missed, _)| *missed != state) {
+            presence.remove(user);
         } else {
-            self.missed.insert(user.clone(), (state, frame.clone()));
+            presence.insert(user.clone(), (state, frame.clone()));
         }
+    }
+
+    /// Forgets the changes of presence that were missed.
+    pub(super) fn forget_presence(&mut self) {
+        if let Some(missed) = &mut self.missed {
+            missed.presence.clear();
+        }
+    }
+
+    /// Sets the last `occupancy` event, which was missed.
+    pub(super) fn miss_occupancy(&mut self, frame: Bytes) {
+        self.missed.get_or_insert_default().occupancy = Some(frame);
     }
 
     /// Takes the last `occupancy` event and the next changes of presence that were missed: of at most `max_bytes`, or
     /// one that is longer.
     pub(super) fn take_missed(&mut self, max_bytes: usize) -> Option<Vec<RoomEvent>> {
-        let mut events: Vec<_> = self.occupancy.take().into_iter().map(RoomEvent::presence).collect();
+        let missed = self.missed.as_mut()?;
+        let mut events: Vec<_> = missed.occupancy.take().into_iter().map(RoomEvent::presence).collect();
         let mut bytes: usize = events.iter().map(|event| event.frame.len()).sum();
-        while let Some(first) = self.missed.first_entry() {
+        while let Some(first) = missed.presence.first_entry() {
             bytes += first.get().1.len();
             if !events.is_empty() && bytes > max_bytes {
                 break;
             }
             events.push(RoomEvent::presence(first.remove().1));
+        }
+        if missed.presence.is_empty() {
+            self.missed = None;
         }
         (!events.is_empty()).then_some(events)
     }
@@ -124,7 +161,7 @@ impl Member {
             return None;
         }
         self.cursor.seq = to;
-        let gap = Event::Gap { room: room.clone(), epoch: self.epoch.clone(), from, to };
+        let gap = Event::Gap { room: room.clone(), epoch: self.epoch.to_string(), from, to };
         Some(RoomEvent::entry(gap.encode()))
     }
 }

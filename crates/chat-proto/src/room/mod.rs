@@ -42,7 +42,7 @@ pub use flush::{Flush, Progress};
 pub use links::{Linked, Links, Mentions, ThreadError};
 pub use log::{ChangedEntries, Log};
 pub use marker::{Follows, Marked, MarkerError, Uncounted, Unread, UnreadCount};
-pub use member::{Delivery, Joined, Member};
+pub use member::{Delivery, Joined, Member, Place};
 pub use page::{LogBounds, Page, Range};
 pub use resume::{Gap, JoinError, Resumption, resume};
 pub use roster::{MembersPage, Roster};

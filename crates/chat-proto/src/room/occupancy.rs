@@ -118,13 +118,13 @@ impl<W> Room<W> {
     pub(super) fn collect_occupancy(&self, member: &mut Member) {
         if member.starts != self.occupancy.starts {
             member.starts = self.occupancy.starts;
-            member.missed.clear();
+            member.forget_presence();
         }
         let (position, start) = (member.cursor.position, self.tail.start());
         if let Some((last, frame)) = &self.occupancy.last
             && (position..start).contains(last)
         {
-            member.occupancy = Some(frame.clone());
+            member.miss_occupancy(frame.clone());
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::affected::Affected;
@@ -7,7 +8,7 @@ use super::missed::MissedPresence;
 use super::occupancy::Occupancy;
 use super::receipts::Receipts;
 use super::typing::{Source, Typing};
-use super::{Delivery, Joined, LogBounds, Member, Next, Resumption, RoomEvent, Roster, Tail, resume};
+use super::{Delivery, Joined, LogBounds, Member, Next, Place, Resumption, RoomEvent, Roster, Tail, resume};
 use crate::command::JoinFrom;
 use crate::{JoinError, Limits, PresenceState, RoomName, User};
 
@@ -45,7 +46,7 @@ pub struct Room<W> {
     pub(super) max_batch: usize,
     default_page: u64,
     /// The epoch of the log, once it is known.
-    pub(super) epoch: Option<String>,
+    pub(super) epoch: Option<Arc<str>>,
     /// The number of renewals. A member of an earlier generation gets no more events.
     pub(super) generation: u64,
     pub(super) roster: Roster,
@@ -183,7 +184,7 @@ impl<W> Room<W> {
     ) -> Result<Joined, JoinError> {
         let (bounds, resumption) = self.resume(bounds, from)?;
         if *from != JoinFrom::Now {
-            member.epoch.clone_from(&bounds.epoch);
+            member.epoch = self.epoch_of(&bounds);
             member.generation = self.generation;
             // The position among the other events stays.
             member.cursor.seq = resumption.after;
@@ -244,7 +245,7 @@ impl<W> Room<W> {
 
     /// Returns true if the log is in this epoch, or if its epoch is not known yet.
     pub fn is_of_epoch(&self, epoch: &str) -> bool {
-        self.epoch.as_ref().is_none_or(|known| known == epoch)
+        self.epoch.as_ref().is_none_or(|known| **known == *epoch)
     }
 
     /// Returns true if the log has not started a new epoch since the member joined.
@@ -320,8 +321,13 @@ impl<W> Room<W> {
     /// Returns the waker of a member, unless it is awake. A member that has joined, or joined again, may have
     /// entries to read before anything happens. A direct member may not be able to get a flush.
     pub fn wake(&mut self, member: &Member) -> Option<&W> {
-        let waiting = self.members.get_mut(&member.id)?;
-        waiting.position = waiting.position.max(member.cursor.position);
+        self.wake_at(member.place())
+    }
+
+    /// Returns the waker of the member at this place, as [`wake`](Self::wake) does.
+    pub fn wake_at(&mut self, place: Place) -> Option<&W> {
+        let waiting = self.members.get_mut(&place.id)?;
+        waiting.position = waiting.position.max(place.position);
         waiting.wake()
     }
 
@@ -330,7 +336,7 @@ impl<W> Room<W> {
         mut bounds: LogBounds,
         from: &JoinFrom,
     ) -> Result<(LogBounds, Resumption), JoinError> {
-        if *self.epoch.get_or_insert_with(|| bounds.epoch.clone()) != bounds.epoch {
+        if *self.epoch_of(&bounds) != *bounds.epoch {
             return Err(JoinError::Renewed);
         }
         self.note_head(bounds.head);
@@ -343,9 +349,14 @@ impl<W> Room<W> {
         let cursor = self.tail.cursor(after);
         let (position, of) = (cursor.position, user.clone());
         self.members.insert(id, Waiting { waker, user: of, is_direct: false, is_awake: false, position });
-        let (epoch, generation) = (bounds.epoch.clone(), self.generation);
+        let (epoch, generation) = (self.epoch_of(bounds), self.generation);
         let starts = self.occupancy.starts();
-        Member { id, user, epoch, generation, cursor, starts, occupancy: None, missed: BTreeMap::new() }
+        Member { id, user, epoch, generation, cursor, starts, missed: None }
+    }
+
+    /// Returns the epoch of the room, which is that of these bounds if none is known. All members share it.
+    pub(super) fn epoch_of(&mut self, bounds: &LogBounds) -> Arc<str> {
+        Arc::clone(self.epoch.get_or_insert_with(|| bounds.epoch.as_str().into()))
     }
 }
 

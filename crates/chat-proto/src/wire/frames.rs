@@ -1,9 +1,15 @@
 //! The frames of a WebSocket server (RFC 6455 section 5.2), which are not masked.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The first byte of a text message in one frame.
 const TEXT: u8 = 0x81;
+
+/// The number in the second byte of a header after which the length follows in two bytes.
+const LENGTH_16: u8 = 126;
+
+/// The same for a length in eight bytes.
+const LENGTH_64: u8 = 127;
 
 /// The bytes of the longest header of a frame that is not masked.
 const MAX_HEADER_BYTES: usize = 10;
@@ -18,13 +24,13 @@ const MAX_HEADER_BYTES: usize = 10;
 pub fn put_header(bytes: &mut BytesMut, first: u8, length: usize) {
     bytes.put_u8(first);
     match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(length @ ..126), _) => bytes.put_u8(length),
+        (Ok(length @ ..LENGTH_16), _) => bytes.put_u8(length),
         (_, Ok(length)) => {
-            bytes.put_u8(126);
+            bytes.put_u8(LENGTH_16);
             bytes.put_u16(length);
         }
         _ => {
-            bytes.put_u8(127);
+            bytes.put_u8(LENGTH_64);
             bytes.put_u64(length as u64);
         }
     }
@@ -48,4 +54,30 @@ where
         bytes.put_slice(payload);
     }
     bytes.freeze()
+}
+
+/// Takes the payload of the first message off whole messages, without a copy. Returns `None` if there is no complete
+/// frame.
+///
+/// ```
+/// use chat_proto::frames::{take_payload, texts};
+///
+/// let mut bytes = texts([&b"hi"[..], &[b'a'; 300], b""]);
+/// let payloads: Vec<_> = std::iter::from_fn(|| take_payload(&mut bytes)).collect();
+/// assert_eq!(payloads, [&b"hi"[..], &[b'a'; 300], b""]);
+/// assert!(bytes.is_empty());
+/// ```
+pub fn take_payload(bytes: &mut Bytes) -> Option<Bytes> {
+    let (start, length) = match *bytes.get(1)? {
+        LENGTH_16 => (4, u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
+        LENGTH_64 => (10, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?)),
+        length => (2, u64::from(length)),
+    };
+    let end = usize::try_from(length).ok()?.checked_add(start)?;
+    if bytes.len() < end {
+        return None;
+    }
+    let mut payload = bytes.split_to(end);
+    payload.advance(start);
+    Some(payload)
 }
