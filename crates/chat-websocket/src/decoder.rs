@@ -61,6 +61,11 @@ impl Decoder {
         Self { max, bytes: BytesMut::new(), allocated: 0, header: None, message: None }
     }
 
+    /// Returns the bytes of the longest message.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Adds bytes that were read.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);

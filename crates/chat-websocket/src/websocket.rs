@@ -62,8 +62,6 @@ const DRAIN_BUFFER_BYTES: usize = 4 * 1024;
 pub struct WebSocket<S> {
     wire: Wire<S>,
     decoder: Decoder,
-    /// Bytes that may be read before the next message.
-    max_read_bytes: usize,
     /// False for a stream that ends both directions when it is shut down.
     can_half_close: bool,
     /// True until the answer to the request was written.
@@ -79,7 +77,7 @@ enum Reading {
     /// Frames may come.
     Open,
     /// The peer has sent a close frame, which gets an answer with this payload after the last frames of the session.
-    CloseReceived(Bytes),
+    CloseReceived(Box<[u8]>),
     /// The peer has violated the protocol. Bytes may come, but no frame is read from them.
     Violated,
     /// The stream has ended or failed.
@@ -113,14 +111,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Returns the server's side of the connection on `stream`. `early` has the bytes that were read together with the
     /// request.
     pub async fn accept(stream: S, early: Bytes, limits: &Limits) -> Self {
-        let max_frame_bytes = limits.wire.max_frame_bytes;
-        let max_read_bytes = max_frame_bytes.saturating_mul(MAX_OVERHEAD).saturating_add(DRAIN_BYTES);
-        let mut wire = Wire::new(stream, &early);
-        wire.allow(max_read_bytes);
+        let (mut wire, mut decoder) = (Wire::new(stream), Decoder::new(limits.wire.max_frame_bytes));
+        wire.allow(max_read_bytes(&decoder).saturating_sub(early.len()));
+        // Copied, because even an empty slice would keep the buffer of the request alive.
+        decoder.push(&early);
         Self {
             wire,
-            decoder: Decoder::new(max_frame_bytes),
-            max_read_bytes,
+            decoder,
             can_half_close: true,
             has_unsent_answer: false,
             reading: Reading::Open,
@@ -160,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             match self.decoder.decode() {
                 Ok(Some(received)) => {
-                    self.wire.allow(self.max_read_bytes);
+                    self.wire.allow(max_read_bytes(&self.decoder));
                     return Poll::Ready(Ok(received));
                 }
                 Ok(None) => {}
@@ -231,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
             }
             Received::Pong => Incoming::Pong,
             Received::Close(code, answer) => {
-                self.reading = Reading::CloseReceived(answer);
+                self.reading = Reading::CloseReceived(answer.as_ref().into());
                 Incoming::Close(code)
             }
         })
@@ -264,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
             match self.closing {
                 Closing::Open => {
                     let payload = match (&mut self.reading, code) {
-                        (Reading::CloseReceived(answer), _) => Some(mem::take(answer)),
+                        (Reading::CloseReceived(answer), _) => Some(mem::take(answer).into()),
                         (_, Some(code)) => Some(close_payload(code.code(), code.reason())),
                         (_, None) => None,
                     };
@@ -278,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
                     self.closing = match (flushed, code.is_some() && self.reading == Reading::Open) {
                         (Err(_), _) => return Poll::Ready(()),
                         (Ok(()), true) => {
-                            self.wire.allow(self.max_read_bytes);
+                            self.wire.allow(max_read_bytes(&self.decoder));
                             Closing::AwaitingPeer
                         }
                         (Ok(()), false) => self.after_handshake(),
@@ -322,4 +319,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection for WebSocket<S> {
         self.wire.push(rest);
         Ok(())
     }
+}
+
+/// Returns the bytes that may be read before the next message.
+fn max_read_bytes(decoder: &Decoder) -> usize {
+    decoder.max().saturating_mul(MAX_OVERHEAD).saturating_add(DRAIN_BYTES)
 }

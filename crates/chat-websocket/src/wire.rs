@@ -19,7 +19,7 @@ const COPIED_BYTES: usize = 512;
 /// The longest header of a frame that a server sends (RFC 6455, section 5.2).
 const HEADER_BYTES: usize = 10;
 
-/// A hijacked byte stream. The bytes that were read with the request come first, so that they are not lost.
+/// A hijacked byte stream.
 ///
 /// Frames wait until they are flushed, and no memory is kept after that. Short frames are copied, because one slice is
 /// cheaper to write than several. The other ones are shared. The stream counts the bytes that the transport has taken,
@@ -27,7 +27,6 @@ const HEADER_BYTES: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
-    early: Bytes,
     /// The first bytes that wait.
     copied: BytesMut,
     /// The bytes that wait after those.
@@ -38,11 +37,9 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(stream: S, early: &Bytes) -> Self {
-        // Copied, because even an empty slice would keep the buffer of the request alive.
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
-            early: Bytes::copy_from_slice(early),
             copied: BytesMut::new(),
             shared: VecDeque::new(),
             waiting_bytes: 0,
@@ -129,16 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return Poll::Ready(Err(io::Error::other(UnfinishedMessage)));
         }
         let before = buf.filled().len();
-        if self.early.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        } else {
-            let take = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..take]);
-            self.early.advance(take);
-            if self.early.is_empty() {
-                self.early = Bytes::new();
-            }
-        }
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = buf.filled().len() - before;
         if read == 0 && buf.remaining() > 0 {
             // An error, because without bytes the caller would read again.
@@ -196,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_bytes_are_written_in_order_and_free_their_memory() {
         let (server, mut peer) = duplex(7);
-        let mut wire = Wire::new(server, &Bytes::new());
+        let mut wire = Wire::new(server);
         let mut expected: Vec<u8> = Vec::new();
         for n in 0..300_usize {
             let bytes = vec![u8::try_from(n % 251).unwrap(); n % 113];
@@ -219,14 +207,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn early_bytes_are_read_first_and_count_towards_the_read_limit() {
+    async fn no_more_bytes_are_read_than_allowed() {
         let (server, mut peer) = duplex(64);
-        let mut wire = Wire::new(server, &Bytes::from_static(b"early "));
-        wire.allow(11);
+        let mut wire = Wire::new(server);
+        wire.allow(5);
         peer.write_all(b"late and more").await.unwrap();
-        let mut read = [0; 11];
+        let mut read = [0; 5];
         wire.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"early late ");
+        assert_eq!(&read, b"late ");
         let refused = wire.read_u8().await.unwrap_err();
         assert!(refused.get_ref().unwrap().is::<UnfinishedMessage>());
     }

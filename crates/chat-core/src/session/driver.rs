@@ -51,8 +51,8 @@ pub(super) struct Driver<'c, C> {
     pub(super) resumes: Option<Instant>,
     pub(super) requested: RequestedBytes,
     pub(super) sent: u64,
-    /// The bytes read and sent since the last time that they were counted.
-    pub(super) uncounted: (u64, u64),
+    /// The bytes read and sent in this poll.
+    pub(super) uncounted: (u32, u32),
     pub(super) started: Instant,
     /// The time since the start, at the beginning of the poll.
     now: Duration,
@@ -73,7 +73,7 @@ pub(super) enum State {
     PeerEnded,
     /// The peer has closed or broken the protocol while an earlier command is in flight. The command has until this
     /// time.
-    Deferred(Incoming, Instant),
+    Deferred(Box<(Incoming, Instant)>),
     /// The session is over.
     Ended(End),
 }
@@ -102,7 +102,7 @@ impl<'c, C: Connection> Driver<'c, C> {
             }
             None => Session::open_without_user(limits, Duration::ZERO),
         };
-        session.share_rate(ticket.user_rate.take());
+        session.share_rate(ticket.user_rate.take().map(|rate| rate as _));
         ticket.permit.inbox().outlet.attach(connection.direct());
         Self {
             alarm: Alarm::new(started + session.deadline()),
@@ -208,14 +208,16 @@ impl<'c, C: Connection> Driver<'c, C> {
 
     /// Ends the session, unless it has ended.
     pub(super) fn end(&mut self, end: End) {
-        match (&self.state, end) {
-            (State::Ended(_), _) => {}
+        let deferred = match &self.state {
+            State::Ended(_) => return,
+            State::Deferred(deferred) => Some(&deferred.0),
+            _ => None,
+        };
+        self.state = State::Ended(match (deferred, end) {
             // The close of the peer came before that of the server.
-            (State::Deferred(Incoming::Close(code), _), End::Closing(_)) => {
-                self.state = State::Ended(End::PeerClosed(*code));
-            }
-            (_, end) => self.state = State::Ended(end),
-        }
+            (Some(Incoming::Close(code)), End::Closing(_)) => End::PeerClosed(*code),
+            (_, end) => end,
+        });
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -246,10 +248,10 @@ impl<'c, C: Connection> Driver<'c, C> {
         let (read, sent) = std::mem::take(&mut self.uncounted);
         let (counters, connection) = (&self.ticket.rooms.counters, self.ticket.permit.connection());
         if read > 0 {
-            counters.bytes_read.add(connection, read);
+            counters.bytes_read.add(connection, read.into());
         }
         if sent > 0 {
-            counters.bytes_sent.add(connection, sent);
+            counters.bytes_sent.add(connection, sent.into());
         }
     }
 
@@ -291,7 +293,7 @@ impl<'c, C: Connection> Driver<'c, C> {
         let stall = self.stall.due(self.limits().connection.write_timeout);
         let liveness = self.started + self.session.deadline();
         let deferred = match &self.state {
-            State::Deferred(_, until) => Some(*until),
+            State::Deferred(deferred) => Some(deferred.1),
             _ => None,
         };
         let failed = match &self.writer {

@@ -177,7 +177,7 @@ impl<C: Connection> Driver<'_, C> {
             identification.identities.apply(identity, ticket);
         }
         self.renew_rights();
-        self.session.share_rate(self.ticket.user_rate.take());
+        self.session.share_rate(self.ticket.user_rate.take().map(|rate| rate as _));
         Ok(identified.until(self.ticket.take_expiry(self.started)))
     }
 }

@@ -42,8 +42,9 @@ impl<C: Connection> Driver<'_, C> {
             Incoming::Text(payload) | Incoming::Binary(payload) => payload.len(),
             _ => 0,
         };
-        self.uncounted.0 += payload as u64;
-        let bytes = u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(FRAME_BYTES);
+        let payload = u32::try_from(payload).unwrap_or(u32::MAX);
+        self.uncounted.0 = self.uncounted.0.saturating_add(payload);
+        let bytes = payload.saturating_add(FRAME_BYTES);
         let now = self.now();
         self.read_bytes.charge(self.ticket.limits().rates.read_bytes, now, bytes);
     }
@@ -79,7 +80,7 @@ impl<C: Connection> Driver<'_, C> {
                 let host = if self.hello.is_some() { limits.http.identify_timeout } else { Duration::ZERO };
                 let opening = if self.may_open() { limits.rooms.opening_wait } else { Duration::ZERO };
                 let until = Instant::now() + turn + host + opening + limits.rooms.call_timeout;
-                self.state = State::Deferred(incoming, until);
+                self.state = State::Deferred(Box::new((incoming, until)));
                 if self.is_lost() {
                     self.skip_read();
                 }
@@ -97,13 +98,13 @@ impl<C: Connection> Driver<'_, C> {
 
     /// Returns true if the transport has failed while an earlier command is in flight.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.state, State::Deferred(Incoming::Lost(_), _))
+        matches!(&self.state, State::Deferred(deferred) if matches!(deferred.0, Incoming::Lost(_)))
     }
 
     /// Handles the input that had to wait for the operation in flight.
     pub(super) fn handle_deferred(&mut self) {
-        if let State::Deferred(incoming, _) = std::mem::replace(&mut self.state, State::Open) {
-            self.handle(incoming);
+        if let State::Deferred(deferred) = std::mem::replace(&mut self.state, State::Open) {
+            self.handle(deferred.0);
         }
     }
 

@@ -29,7 +29,7 @@ struct Users {
 }
 
 /// The share of one session in the bucket of its user.
-struct UserRate {
+pub(crate) struct UserRate {
     rate: Rate,
     started: Instant,
     bucket: Arc<Mutex<Bucket>>,
@@ -48,7 +48,7 @@ impl UserRates {
 
     /// Returns a share in the bucket of a user, or `None` if the user has no limit. `rate` replaces the rate of all
     /// users.
-    pub(crate) fn share(&self, user: UserKey, rate: Option<Rate>) -> Option<Box<dyn SharedRate>> {
+    pub(crate) fn share(&self, user: UserKey, rate: Option<Rate>) -> Option<Box<UserRate>> {
         let rate = rate.unwrap_or_else(|| *self.rate.read());
         if rate.is_unlimited() {
             return None;

@@ -157,8 +157,15 @@ impl Sessions {
         let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
         let sessions = Arc::clone(self);
         self.open[mechanism as usize].connections.fetch_add(1, Ordering::Relaxed);
-        let mut reservation =
-            Reservation { sessions, connection, id, address: None, control: None, mechanism };
+        let mut reservation = Reservation {
+            sessions,
+            connection,
+            id,
+            address: None,
+            control: None,
+            mechanism,
+            is_serving: false,
+        };
         // The connection is counted before the phase is read, so that a drain cannot miss it.
         if self.phase() != Phase::Open {
             return Err(AdmitError::Draining);
@@ -266,6 +273,8 @@ pub(crate) struct Reservation {
     /// The address that the connection counts for. `None` if it is not known.
     address: Option<CountedAddress>,
     mechanism: Mechanism,
+    /// True while the connection counts as a session.
+    is_serving: bool,
 }
 
 impl Reservation {
@@ -277,7 +286,7 @@ impl Reservation {
     /// [`AdmitError::FullForUser`] if the user has too many connections.
     pub(crate) fn admit(mut self, user: &User, max: Option<usize>) -> Result<Permit, AdmitError> {
         let control = self.register(user, max, Arc::default())?;
-        Ok(Permit { reservation: self, control, is_serving: false })
+        Ok(Permit { reservation: self, control })
     }
 
     /// Opens the connection without a user, who is [admitted](Permit::admit) later.
@@ -286,7 +295,7 @@ impl Reservation {
         if let Some(reserved) = self.sessions.index.lock().reserved.get_mut(&self.connection) {
             reserved.control = Some(Arc::clone(&control));
         }
-        Permit { reservation: self, control, is_serving: false }
+        Permit { reservation: self, control }
     }
 
     fn register(
@@ -343,7 +352,6 @@ impl Drop for Reservation {
 pub(crate) struct Permit {
     reservation: Reservation,
     control: Arc<Control>,
-    is_serving: bool,
 }
 
 impl Permit {
@@ -405,14 +413,14 @@ impl Permit {
 
     /// Counts a session.
     pub(crate) fn begin_session(&mut self) {
-        if !std::mem::replace(&mut self.is_serving, true) {
+        if !std::mem::replace(&mut self.reservation.is_serving, true) {
             self.serving().fetch_add(1, Ordering::SeqCst);
         }
     }
 
     /// Ends the session. The connection may still be closing.
     pub(crate) fn end_session(&mut self) {
-        if std::mem::take(&mut self.is_serving) {
+        if std::mem::take(&mut self.reservation.is_serving) {
             self.serving().fetch_sub(1, Ordering::SeqCst);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chat_proto::{Event, SharedRate, session};
+use chat_proto::{Event, session};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Span, field, info_span};
@@ -14,6 +14,7 @@ use super::driver::Driver;
 use super::end::End;
 use super::hello::Identification;
 use super::output::Output;
+use super::rates::UserRate;
 use super::reads::ReadQueues;
 use super::registry::{Permit, Phase};
 use crate::address::LineLimit;
@@ -58,12 +59,12 @@ pub struct Ticket {
     pub(super) identification: Option<Arc<Identification>>,
     peer: Option<SocketAddr>,
     pub(super) span: Span,
-    pub(super) user_rate: Option<Box<dyn SharedRate>>,
+    pub(super) user_rate: Option<Box<UserRate>>,
     lines: Arc<LineLimit>,
     /// True if the connection has lines in the log. `None` until its first line.
     is_logged: Option<bool>,
     /// `None` if the credentials do not expire, or if the session has the time.
-    expiry: Mutex<Option<Box<Expiry>>>,
+    expiry: Option<Box<Mutex<Expiry>>>,
 }
 
 /// The time at which credentials expire.
@@ -103,7 +104,7 @@ impl Ticket {
             user_rate: None,
             lines,
             is_logged: None,
-            expiry: Mutex::default(),
+            expiry: None,
         }
     }
 
@@ -119,22 +120,23 @@ impl Ticket {
             let left = time.duration_since(SystemTime::now()).unwrap_or_default();
             let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
             let unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-            Some(Box::new(Expiry { at: Instant::now().checked_add(left)?, unix_ms, timer: None }))
+            let at = Instant::now().checked_add(left)?;
+            Some(Box::new(Mutex::new(Expiry { at, unix_ms, timer: None })))
         });
-        *self.expiry.get_mut() = expiry;
+        self.expiry = expiry;
     }
 
     /// Takes the time at which the credentials expire, for a session that started at this time.
     pub(super) fn take_expiry(&mut self, started: Instant) -> Option<session::Expiry> {
-        let expiry = self.expiry.get_mut().take()?;
+        let expiry = self.expiry.take()?.into_inner();
         let at = expiry.at.saturating_duration_since(started);
         Some(session::Expiry { at, unix_ms: expiry.unix_ms })
     }
 
     /// Returns true if the credentials have expired, and otherwise wakes the task at that time.
     fn poll_expiry(&self, cx: &mut Context<'_>) -> bool {
-        let mut expiry = self.expiry.lock();
-        let Some(Expiry { at, timer, .. }) = expiry.as_deref_mut() else { return false };
+        let Some(expiry) = &self.expiry else { return false };
+        let Expiry { at, timer, .. } = &mut *expiry.lock();
         timer.get_or_insert_with(|| Box::pin(sleep_until(*at))).as_mut().poll(cx).is_ready()
     }
 

@@ -34,8 +34,9 @@ impl<M> Session<M> {
                 self.next = Some(Box::new(parsed));
                 return Vec::new();
             }
-            self.refused.connection += refused.connection;
-            self.refused.user += refused.user;
+            let reported = &mut self.mistakes.get_or_insert_default().refused;
+            reported.connection += refused.connection;
+            reported.user += refused.user;
             return self.refuse_for_rate(now, parsed.reference, wait);
         }
         let Parsed { reference, command } = parsed;
@@ -232,7 +233,7 @@ impl<M> Session<M> {
         wait: Duration,
     ) -> Vec<Effect> {
         let mut effects = vec![Effect::Reply(Event::rate_limited(reference, wait))];
-        if self.haste.note(now, wait) >= self.limits.rates.close_after {
+        if self.mistakes.get_or_insert_default().haste.note(now, wait) >= self.limits.rates.close_after {
             effects.extend(self.close(CloseCode::RateLimited));
         }
         effects
@@ -250,15 +251,13 @@ impl<M> Session<M> {
         if !code.is_mistake() {
             return effects;
         }
-        self.errors.push_back(now);
-        while self
-            .errors
-            .front()
-            .is_some_and(|first| now.saturating_sub(*first) > self.limits.connection.error_window)
-        {
-            self.errors.pop_front();
+        let errors = &mut self.mistakes.get_or_insert_default().errors;
+        errors.push_back(now);
+        let window = self.limits.connection.error_window;
+        while errors.front().is_some_and(|first| now.saturating_sub(*first) > window) {
+            errors.pop_front();
         }
-        if self.errors.len() >= self.limits.connection.max_errors {
+        if errors.len() >= self.limits.connection.max_errors {
             effects.extend(self.close(CloseCode::TooManyErrors));
         }
         effects

@@ -68,16 +68,12 @@ pub struct Session<M> {
     next: Option<Box<Parsed>>,
     /// The commands after that one.
     backlog: VecDeque<Bytes>,
-    /// The times of the last errors.
-    errors: VecDeque<Duration>,
     /// The tokens of this connection.
     bucket: Bucket,
     /// The tokens of the user.
     user_rate: Option<Box<dyn SharedRate>>,
-    /// The commands that came too early.
-    haste: Haste,
-    /// The commands without tokens that were not reported yet.
-    refused: RateRefusals,
+    /// `None` until the peer has made a mistake.
+    mistakes: Option<Box<Mistakes>>,
     /// The time of the last complete frame of the peer.
     last_heard: Duration,
     /// The time of a ping without an answer.
@@ -101,6 +97,17 @@ struct InFlight {
     room: Option<RoomName>,
     /// True if a message has its place in the order of its room.
     is_submitted: bool,
+}
+
+/// The mistakes of a peer.
+#[derive(Debug, Default)]
+struct Mistakes {
+    /// The times of the last errors.
+    errors: VecDeque<Duration>,
+    /// The commands that came too early.
+    haste: Haste,
+    /// The commands without tokens that were not reported yet.
+    refused: RateRefusals,
 }
 
 /// The numbers of commands that were refused because there were no tokens for them.
@@ -139,11 +146,9 @@ impl<M> Session<M> {
             in_flight: SmallVec::new(),
             next: None,
             backlog: VecDeque::new(),
-            errors: VecDeque::new(),
             bucket: Bucket::default(),
             user_rate: None,
-            haste: Haste::default(),
-            refused: RateRefusals::default(),
+            mistakes: None,
             last_heard: now,
             pinged: None,
             phase: Phase::Open,
@@ -158,7 +163,7 @@ impl<M> Session<M> {
 
     /// Returns the numbers of commands that had no tokens, since the last call.
     pub fn take_rate_refusals(&mut self) -> RateRefusals {
-        std::mem::take(&mut self.refused)
+        self.mistakes.as_mut().map(|mistakes| std::mem::take(&mut mistakes.refused)).unwrap_or_default()
     }
 
     /// Returns the user for whom the session speaks, or `None` until a `hello` has named the user.
@@ -201,7 +206,7 @@ impl<M> Session<M> {
     /// Returns the time for which the peer must not be read, because it sends commands earlier than it was told. Zero
     /// if it can be read. Its frames wait in the transport, and none is lost.
     pub fn reading_pause(&self, now: Duration) -> Duration {
-        self.haste.pause(now)
+        self.mistakes.as_ref().map_or(Duration::ZERO, |mistakes| mistakes.haste.pause(now))
     }
 
     /// Returns the time at which [`handle_timer`](Self::handle_timer) is due.
