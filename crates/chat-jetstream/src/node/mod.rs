@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use crate::life::{Life, token};
 use crate::link::Link;
 use crate::record::Unreadable;
-use crate::room::SharedRoom;
+use crate::room::{QuietLogs, SharedRoom};
 use crate::stats::{Counters, count};
 
 pub(crate) use asked::Asked;
@@ -57,6 +57,8 @@ pub(crate) struct Node {
     life: Mutex<Arc<Life>>,
     /// The rooms by their tokens. A room is dropped with its last opening and its writer.
     rooms: Mutex<BTreeMap<String, Weak<SharedRoom>>>,
+    /// The logs of rooms whose writers have ended.
+    pub(crate) quiet: QuietLogs,
     /// The limits of the chat, once it has opened a room.
     limits: OnceLock<Arc<Limits>>,
     /// The time of the last answer of the stream's leader.
@@ -85,6 +87,7 @@ impl Node {
             replicas: options.replicas,
             life: Mutex::new(Arc::new(life)),
             rooms: Mutex::default(),
+            quiet: QuietLogs::new(options.max_key_bytes),
             limits: OnceLock::new(),
             answered: Mutex::new(Instant::now()),
             rounds: watch::Sender::new(0),
