@@ -174,7 +174,7 @@ impl Run {
             self.rooms.insert(room, Room { rate, other, ..Room::default() });
             // The node has written to the room before, and may know its keys.
             let is_known = self.random.f64() < 1.0 - (-rate * self.kept).exp();
-            if is_known && self.agenda.now() < GONE {
+            if is_known && (self.ending == Ending::Stays || self.agenda.now() < GONE) {
                 self.writers.entry((NODE, room)).or_default().used = Some(self.agenda.now());
             }
         }
