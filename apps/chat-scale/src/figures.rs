@@ -76,7 +76,23 @@ pub const KERNEL_KIB: Figure = figure("memory of a connection in the kernel", 8.
 pub const ROOM_KIB: Figure = figure("memory of an open room; 1 KiB of it in the store", 2.5, "KiB", Assumed);
 /// Memory of a key.
 pub const KEY_BYTES: Figure =
-    figure("memory of a key", 130.0, "B", Product("crates/chat-jetstream/src/record/keyed.rs"));
+    figure("memory of a key", 50.0, "B", Measured("crates/chat-jetstream/src/record/window.rs"));
+/// Memory of a room whose keys a node keeps, without the keys.
+pub const LOG_BYTES: Figure = figure(
+    "memory of a room whose keys are kept",
+    512.0,
+    "B",
+    Product("crates/chat-jetstream/src/room/quiet.rs"),
+);
+/// Memory for keys without the option.
+pub const KEY_MEMORY: Figure = figure(
+    "memory for the keys of a node, by default",
+    0.25,
+    "GiB",
+    Product("crates/chat-jetstream/src/options.rs"),
+);
+/// Memory for keys.
+pub const KEY_GIB: Figure = figure("`--cluster-key-memory` of a node", 8.0, "GiB", Assumed);
 
 /// Records that one stream stores per second, in many rooms.
 pub const RECORDS: Figure =
@@ -109,9 +125,53 @@ pub const APPEND_TIMEOUT: Figure =
 /// Wait of a client before it joins a room again.
 pub const REJOIN: Figure =
     figure("wait before a join is repeated", 1.0, "s", Product("crates/chat-client/src/state/inbound.rs"));
-/// Time without an append after which a writer forgets the keys.
+/// Longest time after which a client without a turn joins a room again.
+pub const RETURN: Figure = figure(
+    "longest time until a client without a turn returns",
+    30.0,
+    "s",
+    Product("crates/chat-proto/src/limits/http.rs"),
+);
+/// Rooms that a node opens per second.
+pub const OPENING_RATE: Figure = figure(
+    "rooms that a node opens per second",
+    2_000.0,
+    "/s",
+    Product("crates/chat-proto/src/limits/rooms.rs"),
+);
+/// Rooms that a node opens at once.
+pub const OPENINGS: Figure =
+    figure("rooms that a node opens at once", 128.0, "", Product("crates/chat-proto/src/limits/rooms.rs"));
+/// Rooms of a node that wait to be opened.
+pub const MAX_OPENINGS_WAITING: Figure = figure(
+    "rooms of a node that wait to be opened",
+    8_000.0,
+    "",
+    Product("crates/chat-proto/src/limits/rooms.rs"),
+);
+/// Time for which a room waits to be opened.
+pub const OPENING_WAIT: Figure = figure(
+    "time for which a room waits to be opened",
+    8.0,
+    "s",
+    Product("crates/chat-proto/src/limits/rooms.rs"),
+);
+/// Counts of unread messages of a node at once.
+pub const COUNTS: Figure = figure(
+    "counts of unread messages of a node at once",
+    4.0,
+    "",
+    Product("crates/chat-proto/src/limits/reads.rs"),
+);
+/// Counts of a node that wait.
+pub const MAX_COUNTS_WAITING: Figure =
+    figure("counts of a node that wait", 1_000.0, "", Product("crates/chat-proto/src/limits/reads.rs"));
+/// Time for which a count waits.
+pub const READ_WAIT: Figure =
+    figure("time for which a count waits", 5.0, "s", Product("crates/chat-proto/src/limits/reads.rs"));
+/// Time without an append after which a writer ends. Until then, its keys are in memory.
 pub const WRITER_IDLE: Figure = figure(
-    "time after which a writer forgets keys",
+    "time without a message after which a writer ends",
     60.0,
     "s",
     Product("crates/chat-jetstream/src/room/writer.rs"),
@@ -170,6 +230,9 @@ pub const ALL: &[Figure] = &[
     KERNEL_KIB,
     ROOM_KIB,
     KEY_BYTES,
+    LOG_BYTES,
+    KEY_MEMORY,
+    KEY_GIB,
     RECORDS,
     COMMIT,
     REFUSAL,
@@ -182,6 +245,14 @@ pub const ALL: &[Figure] = &[
     REQUEST_TIMEOUT,
     APPEND_TIMEOUT,
     REJOIN,
+    RETURN,
+    OPENING_RATE,
+    OPENINGS,
+    MAX_OPENINGS_WAITING,
+    OPENING_WAIT,
+    COUNTS,
+    MAX_COUNTS_WAITING,
+    READ_WAIT,
     WRITER_IDLE,
     KEY_WINDOW,
     BEAT,

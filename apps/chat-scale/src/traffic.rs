@@ -2,9 +2,10 @@
 
 use crate::figures::{
     ANNOUNCED, ARRIVAL, CONNECTION_KIB, CORES, DELIVERY, FRAME, HEADS, HEARD, HOT_MEMBERS, HOT_RATE,
-    KERNEL_KIB, KEY_WINDOW, KINDS, Kind, NODE_GBIT, NODE_GIB, NODES, NOTICE, RECORDS, ROOM_KIB, SERVED,
-    SESSION, USERS, WRITER_IDLE, messages,
+    KERNEL_KIB, KEY_GIB, KEY_MEMORY, KEY_WINDOW, KINDS, Kind, NODE_GBIT, NODE_GIB, NODES, NOTICE, RECORDS,
+    ROOM_KIB, SERVED, SESSION, USERS, messages,
 };
+use crate::keys;
 use crate::table::{Table, number, percent};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
@@ -83,7 +84,9 @@ pub fn tables(_seed: u64) -> Vec<Table> {
     let kib = 1024.0;
     let connections = USERS.value / nodes * (CONNECTION_KIB.value + KERNEL_KIB.value) * kib / GIB;
     let rooms = load.open_rooms * ROOM_KIB.value * kib / GIB;
-    for (name, gib) in [("memory: connections", connections), ("memory: open rooms", rooms)] {
+    let keys = keys::memory(KEY_WINDOW.value, KEY_WINDOW.value, 1.0).min(KEY_GIB.value * GIB) / GIB;
+    let used = [("memory: connections", connections), ("memory: open rooms", rooms), ("memory: keys", keys)];
+    for (name, gib) in used {
         node.row([name.to_owned(), format!("{} GiB", number(gib)), percent(gib / NODE_GIB.value)]);
     }
     let used = gbit / nodes;
@@ -99,14 +102,24 @@ fn limits(load: &Load) -> Table {
     // The CPU time of a node has a part that grows with its own users, and one that grows with all users.
     let own = (load.deliveries * DELIVERY.value + load.arrivals * ARRIVAL.value) / nodes / 1e6;
     let all = (messages() * HEARD.value + load.notices * NOTICE.value) / 1e6;
-    let keys: f64 = KINDS.iter().map(|kind| keys_read(kind, WRITER_IDLE.value) * kind.messages()).sum();
     let joins = load.arrivals * (KINDS.iter().map(|kind| kind.per_user).sum::<f64>() + 0.1);
+    // The users up to which the copies of the stream serve the messages that are read for keys.
+    let keyed = |gib: f64| users * keys::share_with(gib * GIB, SERVED.value * COPIES);
     let mut limits = vec![
-        ("copies of the stream: keys that are read again", share(keys, SERVED.value * COPIES), "see `keys`"),
         (
-            "leader of the stream: each join asks it",
-            share(joins + load.opens, HEADS.value),
-            "answers by the node",
+            "copies of the stream: keys for which 0.25 GiB on each node is too little",
+            keyed(KEY_MEMORY.value),
+            "`--cluster-key-memory`",
+        ),
+        (
+            "copies of the stream: keys for which 8 GiB on each node is too little",
+            keyed(KEY_GIB.value),
+            "more nodes",
+        ),
+        (
+            "leader of the markers: each join asks it once",
+            share(joins, HEADS.value),
+            "markers that nodes remember",
         ),
         ("leader of the stream: each room that is opened", share(load.opens, HEADS.value), "several streams"),
         ("one stream of NATS: records in many rooms", share(messages(), RECORDS.value), "several streams"),
@@ -120,7 +133,8 @@ fn limits(load: &Load) -> Table {
             "memory of 40 nodes, 70 % of it",
             share(
                 users / nodes * (CONNECTION_KIB.value + KERNEL_KIB.value) * 1024.0
-                    + load.open_rooms * ROOM_KIB.value * 1024.0,
+                    + load.open_rooms * ROOM_KIB.value * 1024.0
+                    + keys::memory(KEY_WINDOW.value, KEY_WINDOW.value, 1.0),
                 NODE_GIB.value * 0.7 * GIB,
             ),
             "more nodes; smaller open rooms",
@@ -138,11 +152,6 @@ fn limits(load: &Load) -> Table {
         table.row([name.to_owned(), number(users), remedy.to_owned()]);
     }
     table
-}
-
-/// Returns the messages that are read for each message, because the writer of the room has forgotten the keys.
-fn keys_read(kind: &Kind, idle: f64) -> f64 {
-    (-kind.rate * idle).exp() * kind.rate * KEY_WINDOW.value
 }
 
 /// Returns the deliveries that presence costs.

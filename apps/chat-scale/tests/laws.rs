@@ -2,11 +2,11 @@
 
 use chat_scale::gaps::{Gaps, repair};
 use chat_scale::hot_room::{HotRoom, write};
-use chat_scale::keys::{KeyedRoom, cost};
+use chat_scale::keys::{KeyedRoom, cost, kept_for, memory, reads, share_with};
 use chat_scale::outage::{Outage, simulate_outage};
 use chat_scale::presence::{Network, silences};
 use chat_scale::restart::{Ending, restart};
-use chat_scale::storm::{Storm, simulate_storm};
+use chat_scale::storm::{Storm, Turns, simulate_storm};
 use chat_scale::{Agenda, Bucket, Queue, SCENARIOS, Sample, exponential};
 use fastrand::Rng;
 
@@ -94,7 +94,8 @@ fn storm() -> Storm {
         requests: (1, 2),
         rate: 800.0,
         queue: 300,
-        admitted: None,
+        openings: None,
+        markers: None,
     }
 }
 
@@ -102,8 +103,10 @@ fn storm() -> Storm {
 fn each_client_of_a_storm_is_back_or_counted() {
     for seed in 0..5 {
         let endless = Storm { requests: (50, 100), rate: 200.0, ..storm() };
-        let admitted = Storm { requests: (0, 1), admitted: Some(500.0), ..storm() };
-        for storm in [storm(), endless, admitted] {
+        let admitted = Storm { requests: (0, 1), openings: Some((Turns::NONE, 500.0)), ..storm() };
+        let few = Turns { at_once: 20, waiting: 200, time: 0.5 };
+        let limited = Storm { openings: Some((few, 500.0)), markers: Some(few), ..admitted.clone() };
+        for storm in [storm(), endless, admitted, limited] {
             let result = simulate_storm(&storm, seed);
             assert_eq!(result.back.count() + result.missing, storm.clients);
         }
@@ -129,11 +132,32 @@ fn a_leader_that_is_twice_as_fast_makes_no_storm_longer() {
 #[test]
 fn an_admitted_storm_refuses_nobody_and_lasts_as_long_as_its_openings() {
     let admitted = 500.0;
-    let storm = Storm { open: vec![0.0; 3], requests: (0, 1), admitted: Some(admitted), ..storm() };
+    let openings = Some((Turns::NONE, admitted));
+    let storm = Storm { open: vec![0.0; 3], requests: (0, 1), openings, ..storm() };
     let result = simulate_storm(&storm, 3);
     let [last] = result.back.shares([1.0]);
     assert_eq!((result.unavailable, result.requests), (0, 6_000));
     assert!(is_near(last, 6_000.0 / admitted, 0.02), "{last}");
+}
+
+#[test]
+fn a_storm_with_turns_never_fills_the_queue_of_a_leader() {
+    let turns = Turns { at_once: 100, waiting: usize::MAX, time: f64::INFINITY };
+    let storm = Storm { requests: (0, 1), queue: 101, openings: Some((turns, 1e9)), ..storm() };
+    let result = simulate_storm(&storm, 4);
+    let [last] = result.back.shares([1.0]);
+    // Each request is answered, so there is one for each opening: three rooms, of which half are open.
+    assert!(result.unavailable == 0 && is_near(result.requests as f64, 3_000.0, 0.05), "{}", result.requests);
+    assert!(is_near(last, result.requests as f64 / storm.rate, 0.05), "{last}");
+    // Without turns, requests are discarded.
+    let unlimited = simulate_storm(&Storm { openings: None, ..storm.clone() }, 4);
+    assert!(unlimited.requests > result.requests, "{} {}", unlimited.requests, result.requests);
+    // Each join has the number of unread messages, or is counted.
+    let counts = Turns { at_once: 5, waiting: 50, time: 5.0 };
+    let counted = simulate_storm(&Storm { markers: Some(counts), ..storm.clone() }, 4);
+    let joins = (storm.clients * storm.open.len()) as u64;
+    assert_eq!(counted.requests - result.requests + counted.uncounted, joins);
+    assert!(counted.uncounted > 0 && counted.unavailable == 0);
 }
 
 #[test]
@@ -192,6 +216,24 @@ fn keys_are_read_as_often_as_a_gap_is_longer_than_the_wait_of_the_writer() {
         let kept = rate * window * (1.0 - loads);
         assert!(is_near(result.kept, kept, 0.05), "{rate} {idle}: {} of {kept}", result.kept);
     }
+}
+
+#[test]
+fn keys_are_kept_for_as_long_as_there_is_memory() {
+    let (day, gib) = (86_400.0, 1024.0 * 1024.0 * 1024.0);
+    let (mut before, all) = (0.0, memory(day, day, 1.0));
+    for bytes in [2.0 * gib, 3.0 * gib, 4.0 * gib, 5.0 * gib, all, 2.0 * all] {
+        let kept = kept_for(bytes, day, 1.0);
+        assert!(kept > before || kept == day, "{kept} s in {bytes} bytes, {before} s in less");
+        assert!(bytes >= all || is_near(memory(day, kept, 1.0), bytes, 0.001), "{bytes}");
+        assert_eq!(reads(bytes, 1.0) == 0.0, bytes >= all, "{bytes}");
+        before = kept;
+    }
+    // Twice the memory is enough for twice the users.
+    let kept = [1.0, 2.0].map(|share| kept_for(2.0 * gib * share, day, share));
+    assert!(is_near(kept[0], kept[1], 1e-9), "{kept:?}");
+    let share = share_with(gib, 260_000.0);
+    assert!(is_near(reads(gib, share), 260_000.0, 0.001), "{share}");
 }
 
 #[test]

@@ -178,7 +178,13 @@
 //! # Keys
 //!
 //! A record has the hashes of the keys of its messages. The server that appends to a room reads the records within the
-//! key window once, and then keeps the keys in memory as long as the room is written to.
+//! key window once, and then keeps the keys in memory, as far as [`Options::max_key_bytes`] allows it: if there are too
+//! many, it drops those of the rooms that were quiet longest. After a quiet time it reads only the records that other
+//! servers have stored since, before it appends. So the keys are exact, whatever it has in memory.
+//!
+//! A key in memory has 8 bytes of the hash of its user, 8 of the hash of the key, and 8 of that of the content. Of n
+//! keys of one user, two are mixed up with the probability n^2 / 2^65. Anyone who looks for such keys or contents can only
+//! lose own messages, because the user is part of the hash.
 //!
 //! # Retention
 //!

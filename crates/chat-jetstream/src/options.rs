@@ -28,6 +28,10 @@ pub struct Options {
     pub retain_messages: Option<u64>,
     /// Idempotency keys of one user in a room that are remembered. Default 10,000.
     pub max_keys_per_user: usize,
+    /// Bytes of memory for the idempotency keys of all rooms. Beyond it, those of the rooms that were written to longest
+    /// ago are forgotten, and are read from the stream before the next message. A key takes about 50 bytes, and a room
+    /// 512 besides. 0 is no limit. Default 256 MiB.
+    pub max_key_bytes: usize,
     /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.
     pub connect: ConnectOptions,
 }
@@ -49,6 +53,7 @@ impl Default for Options {
             node: None,
             retain_messages: None,
             max_keys_per_user: 10_000,
+            max_key_bytes: 256 * 1024 * 1024,
             connect: ConnectOptions::new(),
         }
     }
@@ -63,6 +68,7 @@ impl fmt::Debug for Options {
             .field("node", &self.node)
             .field("retain_messages", &self.retain_messages)
             .field("max_keys_per_user", &self.max_keys_per_user)
+            .field("max_key_bytes", &self.max_key_bytes)
             .finish_non_exhaustive()
     }
 }

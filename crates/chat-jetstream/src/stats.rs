@@ -25,6 +25,8 @@ pub struct Stats {
     pub new_epochs: u64,
     /// Records that could not be read, because they are damaged. Each read counts.
     pub unreadable: u64,
+    /// Times that the keys of a room were read from the stream, because this node did not have them in memory.
+    pub key_loads: u64,
     /// Requests to the servers of the stream. Each second or so, a few are for the store itself.
     pub requests: u64,
 }
@@ -39,6 +41,7 @@ pub(crate) struct Counters {
     pub(crate) missed: AtomicU64,
     pub(crate) new_epochs: AtomicU64,
     pub(crate) unreadable: AtomicU64,
+    pub(crate) key_loads: AtomicU64,
 }
 
 impl Counters {
@@ -58,6 +61,7 @@ impl Counters {
             missed: read(&self.missed),
             new_epochs: read(&self.new_epochs),
             unreadable: read(&self.unreadable),
+            key_loads: read(&self.key_loads),
             ..Stats::default()
         }
     }
@@ -82,6 +86,7 @@ pub fn describe_metrics() {
     describe_counter!("chat_cluster_routed_total", "Messages that another server has stored for this one.");
     describe_counter!("chat_cluster_missed_total", "Records whose notices were missed.");
     describe_counter!("chat_cluster_requests_total", "Requests to the servers of the stream.");
+    describe_counter!("chat_cluster_key_loads_total", "Rooms whose keys were read from the stream.");
     describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms.");
     describe_gauge!("chat_cluster_nodes", "Servers of the chat that this one can reach, and this one.");
 }
@@ -98,6 +103,7 @@ impl JetStreamStore {
         counter!("chat_cluster_routed_total").absolute(stats.routed);
         counter!("chat_cluster_missed_total").absolute(stats.missed);
         counter!("chat_cluster_requests_total").absolute(stats.requests);
+        counter!("chat_cluster_key_loads_total").absolute(stats.key_loads);
         counter!("chat_cluster_new_epochs_total").absolute(stats.new_epochs);
         // A histogram without values is exported too.
         drop(histogram!(COMMIT_SECONDS));

@@ -5,8 +5,9 @@ use fastrand::Rng;
 use super::{Ending, Moved};
 use crate::agenda::Agenda;
 use crate::figures::{
-    CALL_TIMEOUT, COMMIT, HINT_SILENCE, HOT_RATE, KINDS, NODES, READS, REQUEST, WRITER_IDLE, messages,
+    CALL_TIMEOUT, COMMIT, HINT_SILENCE, HOT_RATE, KEY_GIB, KINDS, NODES, READS, REQUEST, messages,
 };
+use crate::keys::kept_for;
 use crate::sample::{exponential, uniform};
 
 /// The times at which the node ends and is back, and the end of the simulation.
@@ -79,6 +80,8 @@ enum Event {
 struct Run {
     ending: Ending,
     window: f64,
+    /// The time for which a node keeps the keys of a room that is quiet.
+    kept: f64,
     agenda: Agenda<Event>,
     random: Rng,
     /// The times at which each node notices that the node has ended, and that it is back.
@@ -108,7 +111,8 @@ pub fn restart(ending: Ending, window: f64, seed: u64) -> Moved {
     let mut agenda = Agenda::default();
     agenda.add(0.0, Event::Arrive);
     let (rooms, writers, repeating, result) = Default::default();
-    let mut run = Run { ending, window, agenda, random, notices, rooms, writers, repeating, result };
+    let kept = kept_for(KEY_GIB.value * 1024.0 * 1024.0 * 1024.0, window, 1.0);
+    let mut run = Run { ending, window, kept, agenda, random, notices, rooms, writers, repeating, result };
     while let Some(event) = run.agenda.next_event() {
         run.handle(event);
     }
@@ -169,8 +173,8 @@ impl Run {
             let other = self.random.usize(1..self.notices.len());
             self.rooms.insert(room, Room { rate, other, ..Room::default() });
             // The node has written to the room before, and may know its keys.
-            let is_known = self.random.f64() < 1.0 - (-rate * WRITER_IDLE.value).exp();
-            if is_known && self.agenda.now() < GONE {
+            let is_known = self.random.f64() < 1.0 - (-rate * self.kept).exp();
+            if is_known && (self.ending == Ending::Stays || self.agenda.now() < GONE) {
                 self.writers.entry((NODE, room)).or_default().used = Some(self.agenda.now());
             }
         }
@@ -232,7 +236,7 @@ impl Run {
         // A node that has started again knows nothing.
         let is_new = id.0 == NODE && self.ending != Ending::Stays && now >= BACK;
         let since = if is_new { BACK } else { 0.0 };
-        if writer.used.is_none_or(|used| used < since || now - used > WRITER_IDLE.value) {
+        if writer.used.is_none_or(|used| used < since || now - used > self.kept) {
             let read = REQUEST.value + room.rate * self.window / READS.value;
             writer.used = Some(now + read);
             writer.state = State::Loading;

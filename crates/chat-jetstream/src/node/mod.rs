@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use chat_core::{Health, Limits, RoomName, Unavailable};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::life::{Life, token};
 use crate::link::Link;
 use crate::record::Unreadable;
-use crate::room::SharedRoom;
+use crate::room::{QuietLogs, SharedRoom};
 use crate::stats::{Counters, count};
 
 pub(crate) use asked::Asked;
@@ -57,12 +57,14 @@ pub(crate) struct Node {
     life: Mutex<Arc<Life>>,
     /// The rooms by their tokens. A room is dropped with its last opening and its writer.
     rooms: Mutex<BTreeMap<String, Weak<SharedRoom>>>,
+    /// The logs of rooms whose writers have ended.
+    pub(crate) quiet: QuietLogs,
     /// The limits of the chat, once it has opened a room.
     limits: OnceLock<Arc<Limits>>,
     /// The time of the last answer of the stream's leader.
     answered: Mutex<Instant>,
-    /// The number of times that the node has asked the leader of the stream.
-    rounds: watch::Sender<u64>,
+    /// Wakes those who wait until the node has asked the leader of the stream, in the order in which they began.
+    rounds: Notify,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
     comparing: tokio::sync::Mutex<()>,
     pub(crate) counters: Counters,
@@ -85,9 +87,10 @@ impl Node {
             replicas: options.replicas,
             life: Mutex::new(Arc::new(life)),
             rooms: Mutex::default(),
+            quiet: QuietLogs::new(options.max_key_bytes),
             limits: OnceLock::new(),
             answered: Mutex::new(Instant::now()),
-            rounds: watch::Sender::new(0),
+            rounds: Notify::new(),
             comparing: tokio::sync::Mutex::default(),
             counters: Counters::default(),
         }
@@ -155,12 +158,11 @@ impl Node {
 
     /// Asks the leader of the stream, and returns when this node has drawn the conclusions.
     pub(crate) async fn check(&self) {
-        let mut rounds = self.rounds.subscribe();
         // The first round may have begun before.
         for _ in 0..2 {
-            rounds.mark_unchanged();
+            let ended = self.rounds.notified();
             self.nudge();
-            let _late = timeout(CHECK_TIMEOUT, rounds.changed()).await;
+            let _late = timeout(CHECK_TIMEOUT, ended).await;
         }
     }
 

@@ -140,7 +140,7 @@ impl Node {
                     has_failed = true;
                 }
             }
-            self.rounds.send_modify(|rounds| *rounds += 1);
+            self.rounds.notify_waiters();
             sleep(NUDGE_PAUSE).await;
         }
     }

@@ -5,14 +5,16 @@ mod keyed;
 mod message;
 mod rules;
 mod thread;
+mod window;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub(crate) use entry::{Content, Entry};
-pub(crate) use keyed::{KeyUse, KeyWindow, Keyed, user_token};
+pub(crate) use keyed::{KeyUse, user_token};
 pub(crate) use message::MessageState;
 pub(crate) use rules::RulesPart;
 pub(crate) use thread::{BLOCK, Block, Reply, Thread};
+pub(crate) use window::{KeyWindow, Keyed};
 
 /// The version of the format.
 const VERSION: u8 = 3;

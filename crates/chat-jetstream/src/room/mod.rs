@@ -5,6 +5,7 @@ mod fold;
 mod job;
 mod load;
 mod places;
+mod quiet;
 mod read;
 mod records;
 mod rules;
@@ -36,6 +37,7 @@ use self::state::{Noted, RoomState, Tail};
 use self::writer::Writer;
 
 pub(crate) use self::fold::States;
+pub(crate) use self::quiet::QuietLogs;
 pub(crate) use self::work::{Receipt, Work, as_append};
 
 /// The appends that wait for the writer of a room. Further ones wait for a place.
@@ -119,10 +121,15 @@ impl SharedRoom {
     fn note(&self, life: &Arc<Life>, record: &Record) -> Noted {
         let noted = self.state.lock().note(life, record);
         if noted == Noted::Contradicts {
-            life.lose();
-            self.node.nudge();
+            self.contradict(life);
         }
         noted
+    }
+
+    /// Records that the log is not the one that this node knows: the stream has lost its end.
+    fn contradict(&self, life: &Life) {
+        life.lose();
+        self.node.nudge();
     }
 
     /// Records that the log has this record, and reports it if it is the new end.

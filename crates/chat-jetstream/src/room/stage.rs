@@ -37,6 +37,10 @@ pub(super) struct Applied {
     pub(super) damaged: Option<u64>,
     /// True after such a record. The next one has a later time.
     pub(super) after_damage: bool,
+    /// The oldest position when records were last removed.
+    pub(super) trimmed: u64,
+    /// The number of connections that were lost when the leader was last asked for the end of the log.
+    pub(super) losses: u64,
 }
 
 /// The limits of a room's log.
@@ -111,7 +115,8 @@ struct Staging<'a> {
 impl Applied {
     /// Returns a log of which no key is known yet.
     pub(super) fn new(life: Arc<Life>, tail: Tail) -> Self {
-        Self { life, tail, keys: KeyWindow::default(), damaged: None, after_damage: false }
+        let (keys, damaged, after_damage, trimmed, losses) = Default::default();
+        Self { life, tail, keys, damaged, after_damage, trimmed, losses }
     }
 
     /// Adds a record that is stored. `None` is one that cannot be read.

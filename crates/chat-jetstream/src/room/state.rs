@@ -59,7 +59,7 @@ impl Tail {
 
     /// Returns true if this record cannot be in the same log after this end: a record between them is missing in the
     /// log that has it.
-    fn excludes(&self, record: &Record) -> bool {
+    pub(super) fn excludes(&self, record: &Record) -> bool {
         let is_next = record.first() == self.head + 1;
         record.first() <= self.head || (is_next && record.previous != self.id)
     }
@@ -150,6 +150,23 @@ impl RoomState {
         if self.is_renewing { Noted::Ignored } else { Noted::Known { is_new } }
     }
 
+    /// Records that the log has had this end.
+    pub(super) fn note_end(&mut self, life: &Arc<Life>, end: &Tail) -> Noted {
+        if !Arc::ptr_eq(&self.life, life) || self.is_renewing {
+            return Noted::Ignored;
+        }
+        let (order, known) = (end.place.cmp(&self.tail.place), &self.tail);
+        if order != end.head.cmp(&known.head) || (order.is_eq() && end.id != known.id) {
+            return Noted::Contradicts;
+        }
+        let is_new = order.is_gt();
+        if is_new {
+            self.tail = end.clone();
+            self.places.forget_before(end.oldest);
+        }
+        Noted::Known { is_new }
+    }
+
     /// Returns true if another record is known at the place of this one.
     fn has_other(&self, record: &Record) -> bool {
         let mut known = self.reported.iter().copied().chain([(self.tail.place, self.tail.id)]);
@@ -193,6 +210,29 @@ mod tests {
         }
         assert_eq!(state.note(&life, &record(8, 81, 70, 8)), Noted::Contradicts, "the end");
         assert_eq!(state.note(&life, &record(7, 71, 60, 7)), Noted::Contradicts, "an earlier record");
+    }
+
+    #[test]
+    fn an_end_that_was_known_once_is_taken_unless_it_contradicts_the_log() {
+        let known = Tail::of(&record(8, 80, 70, 4));
+        let cases = [
+            (record(7, 70, 60, 3), Noted::Known { is_new: false }),
+            (record(8, 80, 70, 4), Noted::Known { is_new: false }),
+            (record(9, 90, 80, 5), Noted::Known { is_new: true }),
+            (record(7, 70, 60, 4), Noted::Contradicts),
+            (record(8, 81, 70, 4), Noted::Contradicts),
+            (record(9, 90, 80, 4), Noted::Contradicts),
+        ];
+        for (end, expected) in cases {
+            let mut state = RoomState::new(Arc::new(Life::for_tests()));
+            let life = Arc::clone(&state.life);
+            assert_eq!(state.note_end(&life, &known), Noted::Known { is_new: true });
+            assert_eq!(state.note_end(&life, &Tail::of(&end)), expected, "{end:?}");
+            let last =
+                if end.place > 8 && expected != Noted::Contradicts { Tail::of(&end) } else { known.clone() };
+            assert_eq!(state.tail, last);
+            assert_eq!(state.note_end(&Arc::new(Life::for_tests()), &known), Noted::Ignored);
+        }
     }
 
     #[test]

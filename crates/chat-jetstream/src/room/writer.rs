@@ -20,8 +20,9 @@ use super::rules::NotLoaded;
 use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged, unix_millis};
 use super::{SharedRoom, States, Tail, View, Work};
 
-/// The time after which a writer without an append ends, and forgets the keys of its room.
-const IDLE: Duration = Duration::from_secs(60);
+/// The time after which a writer without an append ends. The node keeps its log, as far as there is memory for it.
+/// In the schedules of the tests, writers end often.
+const IDLE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(60) };
 
 /// The pause after a try that failed. Each further one is longer, up to the second value.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -35,12 +36,12 @@ const TRIM_STEP: u64 = 256;
 /// The task that appends to one room on this node. Writers of other nodes may append to it too: of two records for one
 /// place, the stream takes one.
 pub(super) struct Writer {
-    room: Arc<SharedRoom>,
+    pub(super) room: Arc<SharedRoom>,
     jobs: mpsc::Receiver<Job>,
     /// `None` while the end of the log and its keys are not known.
-    log: Option<Applied>,
-    /// The oldest position when records were last removed.
-    trimmed: u64,
+    pub(super) log: Option<Applied>,
+    /// The bytes of the log that the node counts.
+    pub(super) counted: usize,
 }
 
 /// The result of a try to store a record.
@@ -53,7 +54,7 @@ enum Tried {
 
 impl Writer {
     pub(super) fn new(room: Arc<SharedRoom>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { room, jobs, log: None, trimmed: 0 }
+        Self { room, jobs, log: None, counted: 0 }
     }
 
     pub(super) async fn run(mut self) {
@@ -63,7 +64,7 @@ impl Writer {
                 self.jobs.close();
                 continue;
             };
-            let Some(job) = job else { return };
+            let Some(job) = job else { break };
             let mut bytes = job.work.bytes();
             let mut batch = vec![job];
             while batch.len() < MAX_ENTRIES
@@ -75,7 +76,9 @@ impl Writer {
             }
             self.store(batch).await;
             self.trim().await;
+            self.count();
         }
+        self.leave();
     }
 
     /// Stores messages, changes and acts, in one record unless they are too large, and answers each.
@@ -312,21 +315,30 @@ impl Writer {
     /// Applies the records that other nodes have stored. With the id of an own record, asks for the end of the log
     /// before, and sets the place of that record when it meets it.
     async fn catch_up(&mut self, mut own: Option<(u64, &mut Option<u64>)>) -> Result<(), Unavailable> {
+        if self.log.is_none() {
+            self.resume();
+        }
         let known = self.room.known();
         if known.life.is_lost() {
             self.log = None;
             return Err(lost());
         }
-        let is_current = self.log.as_ref().is_some_and(|log| Arc::ptr_eq(&log.life, &known.life));
-        let View { life, tail } = if own.is_some() || !is_current { self.room.look().await? } else { known };
-        if !is_current {
-            self.log = Some(self.load_keys(life, tail).await?);
+        let losses = self.room.node.connection.losses();
+        let is_current =
+            |log: &Applied| Arc::ptr_eq(&log.life, &known.life) && log.losses == losses && own.is_none();
+        let View { life, tail } =
+            if self.log.as_ref().is_some_and(is_current) { known } else { self.room.look().await? };
+        let Some(log) = self.log.as_mut().filter(|log| Arc::ptr_eq(&log.life, &life)) else {
+            let log = self.load_keys(life, tail).await?;
+            self.log = Some(Applied { losses, ..log });
             self.room.resume_erasure(Duration::ZERO);
             return Ok(());
-        }
-        let Some(log) = &mut self.log else { return Ok(()) };
+        };
+        log.losses = losses;
         let (from, next) = (From::Place(log.tail.place + 1), log.tail.head + 1);
+        let mut is_continued = true;
         let records = |record: Option<&Record>| {
+            is_continued &= record.is_none_or(|record| !log.tail.excludes(record));
             if let (Some((id, place)), Some(record)) = (&mut own, record)
                 && record.id == *id
             {
@@ -334,7 +346,17 @@ impl Writer {
             }
             log.apply(record);
         };
-        self.room.each_record(&life, from, Some(next), tail.place, records).await
+        let read = self.room.each_record(&life, from, Some(next), tail.place, records).await;
+        if is_continued {
+            return read;
+        }
+        // The stream has lost its end while nobody wrote to the room here.
+        self.room.contradict(&life);
+        self.log = None;
+        if let Some((_, place)) = own {
+            *place = None;
+        }
+        Err(lost())
     }
 
     /// Reads the keys of a room that are within the key window.
@@ -343,8 +365,9 @@ impl Writer {
         let mut log = Applied::new(Arc::clone(&life), tail);
         let start = self.window_start();
         if place > 0 && at >= start {
+            count(&self.room.node.counters.key_loads, 1);
             let KeyRecords { copies, from, next } = self.room.copies_from(&life, start).await?;
-            copies.iter().for_each(|copy| log.learn_keys(copy.as_ref()));
+            copies.iter().rev().for_each(|copy| log.learn_keys(copy.as_ref()));
             self.room.each_record(&life, from, next, place, |record| log.learn_keys(record)).await?;
         }
         Ok(log)
@@ -353,21 +376,30 @@ impl Writer {
     /// Returns the time before which no record has a key that is remembered.
     fn window_start(&self) -> u64 {
         let window = self.room.limits.rooms.key_window;
-        let window = window.saturating_add(window.min(CLOCK_DIFFERENCE));
-        unix_millis().saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX))
+        before_now(window.saturating_add(window.min(CLOCK_DIFFERENCE)))
+    }
+
+    /// Returns the time before which no key counts any more.
+    pub(super) fn oldest_key(&self) -> u64 {
+        before_now(self.room.limits.rooms.key_window)
     }
 
     /// Removes records from the stream that cannot be read any more and have no keys that are remembered.
     async fn trim(&mut self) {
-        let Some(log) = &self.log else { return };
+        let Some(log) = &mut self.log else { return };
         let (life, oldest) = (Arc::clone(&log.life), log.tail.oldest);
-        if oldest < self.trimmed.max(1) + TRIM_STEP {
+        if oldest < log.trimmed.max(1) + TRIM_STEP {
             return;
         }
-        self.trimmed = oldest;
+        log.trimmed = oldest;
         // If it fails, the next step removes them too.
         let _removed_later = self.room.remove_before(&life, oldest, self.window_start()).await;
     }
+}
+
+/// Returns the time that was this long ago, in milliseconds since the Unix epoch.
+fn before_now(time: Duration) -> u64 {
+    unix_millis().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Returns the answer of a log that has lost its end. A new epoch starts soon.

@@ -41,6 +41,9 @@ impl Cluster {
                 options.replicas = cluster.replicas();
                 options.node = Some(node.clone());
                 options.retain_messages = Retain::messages(&config.retain);
+                if let Some(bytes) = cluster.cluster_key_memory {
+                    options.max_key_bytes = bytes;
+                }
                 options.connect = connect.clone();
             })
         };

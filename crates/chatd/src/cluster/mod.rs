@@ -16,6 +16,7 @@ use clap::{ArgAction, Args};
 
 use crate::config::{Config, Durability, Task};
 use crate::retain::Retain;
+use crate::size::memory_bytes;
 use crate::storage::OpenError;
 use parse::{address, name, node_of, replicas};
 
@@ -55,6 +56,11 @@ pub(crate) struct ClusterOptions {
     /// Create the stream with this number of copies, 1, 3 or 5, each on another server of NATS [default: 3]
     #[arg(long, env = "CHATD_REPLICAS", value_name = "NUMBER", value_parser = replicas)]
     replicas: Option<usize>,
+
+    /// Use at most this much memory for the idempotency keys of the rooms of a cluster (64M, 1G); 0 is no limit
+    /// [default: 256M]
+    #[arg(long, env = "CHATD_CLUSTER_KEY_MEMORY", value_name = "BYTES", value_parser = memory_bytes)]
+    cluster_key_memory: Option<usize>,
 }
 
 impl ClusterOptions {
@@ -69,10 +75,19 @@ impl ClusterOptions {
         let mut add = |options: &'static [&'static str], text: &str| found.push((options, text.to_owned()));
         if !self.is_on() {
             let is_named = self.cluster_name.is_some() || self.node.is_some() || self.replicas.is_some();
-            if is_named || self.cluster_credentials.is_some() || self.cluster_ca.is_some() {
+            let is_secured = self.cluster_credentials.is_some() || self.cluster_ca.is_some();
+            if is_named || is_secured || self.cluster_key_memory.is_some() {
                 let text = "--cluster: name the servers of NATS; --cluster-name, --cluster-credentials, --cluster-ca, \
-                            --node and --replicas need it";
-                add(&["cluster_name", "cluster_credentials", "cluster_ca", "node", "replicas"], text);
+                            --cluster-key-memory, --node and --replicas need it";
+                let ids = &[
+                    "cluster_name",
+                    "cluster_credentials",
+                    "cluster_ca",
+                    "cluster_key_memory",
+                    "node",
+                    "replicas",
+                ];
+                add(ids, text);
             }
             if config.durability == Some(Durability::Replicated) {
                 add(&["durability"], "--durability: replicated is for a cluster: see --cluster");
