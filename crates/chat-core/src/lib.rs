@@ -140,7 +140,7 @@ pub use chat_proto::{
     Event, Folded, Follows, Governance, HttpLimits, InvalidEvent, InvalidRoomName, InvalidUser,
     InvalidUserName, JoinError, JoinRule, Limits, LimitsNotice, Linked, Links, LogBounds, Marked,
     MarkerError, Mentions, MessageChanges, NewAct, NewChange, NewMessage, NoRight, NodeLimits, Page,
-    PostRule, PresenceMode, PresenceState, ProtocolViolation, Range, Rate, RateLimits, Reaction,
+    PostRule, PresenceMode, PresenceState, ProtocolViolation, PurgePlaces, Range, Rate, RateLimits, Reaction,
     ReactionSets, ReadLimits, Replies, Restrict, Restriction, Right, Rights, Role, RoomLimits, RoomName,
     RoomRules, RoomSummary, Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Target, Text,
     ThreadError, Unavailable, Unread, UnreadCount, User, UserKey, Verdict, What, WireLimits, has_visible,

@@ -52,10 +52,10 @@ pub use room::{
     Act, ActContext, ActEffect, ActEntry, ActState, AppendError, AppendReceipt, Change, ChangeEntry,
     ChangeError, ChangeKind, ChangeReceipt, ChangedEntries, Cursor, Deleted, Direct, Edited, Folded, Follows,
     Gap, Governance, JoinError, JoinRule, Linked, Links, Log, LogBounds, Marked, MarkerError, Mentions,
-    MessageChanges, NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule, Range, Reaction,
-    ReactionSets, Replies, Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster, Scan, Search,
-    SearchError, SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable, Uncounted,
-    Unread, UnreadCount, Verdict, fold, resume, search_text,
+    MessageChanges, NewAct, NewChange, NewMessage, Next, NoRight, Page, PostRule, PurgePlaces, Range,
+    Reaction, ReactionSets, Replies, Restrict, Restriction, Resumption, Right, Rights, RoomRules, Roster,
+    Scan, Search, SearchError, SearchPage, Standing, StoredMessage, Tail, Target, ThreadError, Unavailable,
+    Uncounted, Unread, UnreadCount, Verdict, fold, resume, search_text,
 };
 pub use text::{InvalidText, Text};
 pub use user::{InvalidUser, InvalidUserName, User, UserKey, user_record};

@@ -49,7 +49,7 @@ pub use roster::{MembersPage, Roster};
 pub(crate) use rules::is_title;
 pub use rules::{
     Act, ActContext, ActEffect, ActEntry, ActState, Direct, Governance, JoinRule, NewAct, NoRight, PostRule,
-    Restrict, Restriction, Right, Rights, RoomRules, Standing,
+    PurgePlaces, Restrict, Restriction, Right, Rights, RoomRules, Standing,
 };
 pub use search::{Scan, Search, SearchError, SearchPage, fold, search_text};
 pub use state::Room;

@@ -1,19 +1,7 @@
-use chat_core::{NewAct, RoomName};
+use chat_core::{NewAct, PurgePlaces, RoomName};
 use rusqlite::{Connection, Row};
 
 use super::row::checksum;
-
-/// The purges of a store that may go on at once.
-const MAX_PURGES: usize = 64;
-
-/// Those of users. The other places are for the host.
-const MAX_OF_USERS: usize = 48;
-
-/// Those of users in one room.
-const MAX_OF_ROOM: usize = 2;
-
-/// Those of one user in all rooms.
-const MAX_OF_USER: usize = 4;
 
 /// A purge that goes on. The table `purges` has it until it is complete, so that an interrupted one is completed.
 #[derive(Clone, Debug)]
@@ -50,8 +38,11 @@ impl Purge {
     ) -> rusqlite::Result<Result<i64, &'static str>> {
         let (purges, damaged) = read(connection)?;
         let same = purges.iter().find(|purge| purge.is_same(room, act)).map(|purge| purge.id);
+        // A damaged one takes a place too.
+        let places = PurgePlaces::default().with(|places| places.total -= damaged.len().min(places.total));
+        let others = purges.iter().map(|purge| (&purge.room, &purge.act));
         if same.is_none()
-            && let Some(reason) = reached_limit(&purges, damaged.len(), room, act)
+            && let Err(reason) = places.check(others, room, act)
         {
             return Ok(Err(reason));
         }
@@ -68,10 +59,7 @@ impl Purge {
 
     /// Returns `true` if an act is a repeat of this purge: the same user purges the same user in the same room.
     pub(crate) fn is_same(&self, room: &RoomName, act: &NewAct) -> bool {
-        let id = |act: &NewAct| act.act.target().map(|user| user.id().to_owned());
-        self.room == *room
-            && id(&self.act) == id(act)
-            && (self.act.is_host, self.act.user.key()) == (act.is_host, act.user.key())
+        self.room == *room && self.act.repeats(act)
     }
 
     /// Removes a purge from the table, because it is complete.
@@ -103,26 +91,6 @@ impl Purge {
         }
         Ok(purges)
     }
-}
-
-/// Returns the reason why a purge must not begin beside the stored ones, if there is one.
-fn reached_limit(purges: &[Purge], damaged: usize, room: &RoomName, act: &NewAct) -> Option<&'static str> {
-    if purges.len() + damaged >= MAX_PURGES {
-        return Some("too many purges go on");
-    }
-    if act.is_host {
-        return None;
-    }
-    let of_users = || purges.iter().filter(|purge| !purge.act.is_host);
-    if of_users().count() >= MAX_OF_USERS {
-        return Some("too many purges of users go on");
-    }
-    if of_users().filter(|purge| purge.room == *room).count() >= MAX_OF_ROOM {
-        return Some("too many purges go on in the room");
-    }
-    let user = act.user.key();
-    let is_full = of_users().filter(|purge| purge.act.user.key() == user).count() >= MAX_OF_USER;
-    is_full.then_some("too many purges of the user go on")
 }
 
 /// Reads the purges that are not complete, and the numbers of the rows that are damaged.

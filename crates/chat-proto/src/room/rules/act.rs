@@ -104,6 +104,12 @@ impl NewAct {
         }
     }
 
+    /// Returns true if both are acts of the same user on the same one, which for a purge is a repeat.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let id = |act: &Self| act.act.target().map(|user| user.id().to_owned());
+        id(self) == id(other) && (self.is_host, self.user.key()) == (other.is_host, other.user.key())
+    }
+
     /// Sets the role of the user.
     #[must_use]
     pub fn with_role(mut self, role: Role) -> Self {

@@ -5,6 +5,7 @@ mod direct;
 mod entry;
 mod governance;
 mod judge;
+mod places;
 mod right;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub use entry::{ActEntry, ActState};
 pub(super) use entry::{Affects, affects};
 pub use governance::Governance;
 pub use judge::{ActContext, ActEffect};
+pub use places::PurgePlaces;
 pub use right::{NoRight, Right, Rights};
 
 use crate::{Limits, Role, UserKey, has_visible, is_printable};
