@@ -34,6 +34,22 @@ pub enum OpenError {
         "the stream {0} is not a stream of this version of the chat; choose another name, or remove the stream"
     )]
     ForeignStream(String),
+    /// The number of streams is not valid.
+    #[error("a chat has 1 to 64 streams; choose another number")]
+    InvalidStreams,
+    /// The chat has its rooms in another number of streams.
+    #[error(
+        "the chat has its rooms in {found} streams instead of {wanted}, as the stream {stream} says; set the number of \
+         streams to {found}; for another number, export the rooms, and import them into a chat with another name"
+    )]
+    OtherStreams {
+        /// The name of the stream with the number.
+        stream: String,
+        /// The number of streams that the chat has.
+        found: usize,
+        /// The number that was set.
+        wanted: usize,
+    },
     /// Another live server of the chat has the name of this one.
     #[error("another server of the chat has the name {0}; choose another name, or stop that server")]
     NameInUse(NodeId),

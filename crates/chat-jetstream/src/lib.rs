@@ -1,4 +1,4 @@
-//! Chat rooms in a stream of NATS JetStream, which several servers of one chat share.
+//! Chat rooms in one or several streams of NATS JetStream, which several servers of one chat share.
 //!
 //! A [`JetStreamStore`] provides the rooms of a [`Chat`](chat_core::Chat). All servers of the chat open it with the
 //! same name of a stream, and each can append to each room. No server owns a room, so none has to be elected when
@@ -84,6 +84,16 @@
 //! room one by one, at 20,000 at most. A message has at most 500 reactions, because each change stores all of them
 //! again. A room has at most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of
 //! messages or of acts reads all entries between them, also if there are many of the other kind.
+//!
+//! # Streams
+//!
+//! All rooms are in one stream, or in up to 64 ([`Options::streams`]). A room is always in the same stream: the first 32
+//! bits of the hash of its name decide. The first stream has the name of the chat, the others a number: `chat-2`. All
+//! that is said of *the stream* here holds for each of them and its rooms: its leader, its life, its end and its epochs.
+//! The streams of users, and the signs of life of the servers, are for all.
+//!
+//! The number is in the metadata of each stream, and a server with another one is refused. It is decided when the first
+//! stream is created, which only one server can do. It cannot change, because the rooms would be in other streams.
 //!
 //! # Records
 //!
@@ -232,6 +242,7 @@ mod node;
 mod options;
 mod record;
 mod room;
+mod shard;
 mod stats;
 mod store;
 mod users;
@@ -246,7 +257,7 @@ pub use async_nats::ConnectOptions;
 pub use bus::NatsBus;
 pub use error::OpenError;
 pub use options::Options;
-pub use stats::{Stats, describe_metrics};
+pub use stats::{Stats, StreamStatus, describe_metrics};
 pub use store::JetStreamStore;
 
 #[cfg(doctest)]

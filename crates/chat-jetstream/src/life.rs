@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,6 +6,7 @@ use serde_json::{Map, json};
 use sha1::{Digest, Sha1};
 
 use crate::link::{StreamConfig, StreamInfo};
+use crate::shard::Shard;
 
 /// The key of the metadata whose value is a random number of the stream. A stream that is made again has another one.
 const LIFE: &str = "chat-life";
@@ -202,7 +202,7 @@ impl Life {
 }
 
 /// Returns the settings of a new stream.
-pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
+pub(crate) fn new_stream(stream: &str, shard: Shard, replicas: usize) -> StreamConfig {
     let life = random();
     let subject = |part: &str| format!("{stream}.{life}.{part}");
     let others = json!({
@@ -216,10 +216,11 @@ pub(crate) fn new_stream(stream: &str, replicas: usize) -> StreamConfig {
     });
     let metadata = [(LIFE, life.clone()), (EPOCH, epoch(0)), (FORMAT.0, FORMAT.1.to_owned())]
         .map(|(k, v)| (k.to_owned(), v));
+    let metadata = metadata.into_iter().chain([shard.entry()]);
     StreamConfig {
         name: stream.to_owned(),
         subjects: ["m.*", "s.*.*", "r.*.*", "t.*.*.*", "g.*.*", "p"].map(subject).into(),
-        metadata: BTreeMap::from(metadata),
+        metadata: metadata.collect(),
         num_replicas: replicas,
         others: others.as_object().cloned().unwrap_or_else(Map::new),
     }

@@ -17,8 +17,11 @@ use chat_core::NodeId;
 #[non_exhaustive]
 pub struct Options {
     /// Name of the stream, and the first part of each subject: ASCII letters, digits, `-` and `_`. Chats that share
-    /// servers need different ones. Default `chat`.
+    /// servers need different ones. Further streams have a number at the end, as `chat-2`. Default `chat`.
     pub stream: String,
+    /// Streams in which the rooms are, 1 to 64: each room is always in the same one. All servers of the chat need the same
+    /// number, and it cannot change. Default 1.
+    pub streams: usize,
     /// Copies of a stream that is created. The stream can be used while more than half of them can. Default 3.
     pub replicas: usize,
     /// Name of this server of the chat. A second live server of the name is refused. Default `None`: a random name.
@@ -49,6 +52,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             stream: "chat".to_owned(),
+            streams: 1,
             replicas: 3,
             node: None,
             retain_messages: None,
@@ -64,6 +68,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("stream", &self.stream)
+            .field("streams", &self.streams)
             .field("replicas", &self.replicas)
             .field("node", &self.node)
             .field("retain_messages", &self.retain_messages)

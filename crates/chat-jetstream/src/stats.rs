@@ -1,11 +1,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chat_core::Health;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::{JetStreamStore, NatsBus};
 
 /// The name of the histogram of the time of each commit, which is recorded at the commit.
 pub(crate) const COMMIT_SECONDS: &str = "chat_store_commit_seconds";
+
+/// The name of the gauge of each stream, of which there are 64 at most.
+const STREAM_READY: &str = "chat_cluster_stream_ready";
 
 /// The counters of a [`JetStreamStore`] since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub struct Stats {
     pub routed: u64,
     /// Messages of the stream whose notices this node has missed, and has read later: records, and states of messages.
     pub missed: u64,
-    /// New epochs of all rooms, because the stream was made again or has lost its end.
+    /// New epochs of all rooms of a stream, because it was made again or has lost its end.
     pub new_epochs: u64,
     /// Records that could not be read, because they are damaged. Each read counts.
     pub unreadable: u64,
@@ -29,6 +33,19 @@ pub struct Stats {
     pub key_loads: u64,
     /// Requests to the servers of the stream. Each second or so, a few are for the store itself.
     pub requests: u64,
+}
+
+/// The state of one of the streams of a [`JetStreamStore`], for this server of the chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamStatus {
+    /// The name of the stream.
+    pub name: String,
+    /// The copies that it had when the store was opened. [`Options::replicas`](crate::Options::replicas) is for a stream
+    /// that is created.
+    pub copies: usize,
+    /// The answers of its leader.
+    pub health: Health,
 }
 
 /// The present values of [`Stats`].
@@ -87,7 +104,8 @@ pub fn describe_metrics() {
     describe_counter!("chat_cluster_missed_total", "Records whose notices were missed.");
     describe_counter!("chat_cluster_requests_total", "Requests to the servers of the stream.");
     describe_counter!("chat_cluster_key_loads_total", "Rooms whose keys were read from the stream.");
-    describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms.");
+    describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms of a stream.");
+    describe_gauge!(STREAM_READY, "1 if the leader of the stream answers.");
     describe_gauge!("chat_cluster_nodes", "Servers of the chat that this one can reach, and this one.");
 }
 
@@ -105,6 +123,10 @@ impl JetStreamStore {
         counter!("chat_cluster_requests_total").absolute(stats.requests);
         counter!("chat_cluster_key_loads_total").absolute(stats.key_loads);
         counter!("chat_cluster_new_epochs_total").absolute(stats.new_epochs);
+        for stream in self.streams() {
+            let is_ready = f64::from(u8::from(stream.health == Health::Ready));
+            gauge!(STREAM_READY, "stream" => stream.name).set(is_ready);
+        }
         // A histogram without values is exported too.
         drop(histogram!(COMMIT_SECONDS));
     }

@@ -13,18 +13,19 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::life::{Life, is_token, random_number};
+use crate::life::{is_token, random_number};
 use crate::link::{Client, Link};
-use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
+use crate::node::{Asked, ClaimedName, Connection, Streams, open_streams};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
+use crate::shard::MAX_STREAMS;
 use crate::stats::count;
 use crate::users::Users;
-use crate::{OpenError, Options, Stats};
+use crate::{OpenError, Options, Stats, StreamStatus};
 
 /// The time for the last words of a store that is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The rooms of a chat in a stream of NATS JetStream. A clone is another handle to the same store.
+/// The rooms of a chat in one or several streams of NATS JetStream. A clone is another handle to the same store.
 ///
 /// ```no_run
 /// use chat_core::{Chat, Text, User};
@@ -43,10 +44,8 @@ pub struct JetStreamStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    node: Arc<Node>,
+    streams: Streams,
     users: Users,
-    /// The copies that the stream had when the store was opened.
-    replicas: usize,
     /// True if the store is closed. A call holds it while it is in progress.
     is_closed: RwLock<bool>,
     /// The tasks of the node, which end with the store.
@@ -54,7 +53,7 @@ struct Inner {
 }
 
 impl JetStreamStore {
-    /// Opens the store on the servers with these addresses, separated by commas. Creates the stream if it does not
+    /// Opens the store on the servers with these addresses, separated by commas. Creates the streams that do not
     /// exist. With [`Options::node`], it takes half a second more, in which another server of that name would answer.
     ///
     /// It must be called in a runtime of tokio, in which the store then runs.
@@ -65,6 +64,9 @@ impl JetStreamStore {
     pub async fn open(servers: &str, options: Options) -> Result<Self, OpenError> {
         if !is_token(&options.stream) {
             return Err(OpenError::InvalidName);
+        }
+        if !(1..=MAX_STREAMS).contains(&options.streams) {
+            return Err(OpenError::InvalidStreams);
         }
         let connected = Connection::open(servers, options.connect.clone()).await;
         let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
@@ -82,10 +84,7 @@ impl JetStreamStore {
             return Err(OpenError::OldServer(version));
         }
         let link = Link { client, stream: options.stream.clone(), requests: Arc::default() };
-        let info = wait_for_stream(&link, options.replicas).await;
-        let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
-        let info = info.map_err(|error| no_stream(error.to_string()))?;
-        let life = Life::of(&info).ok_or_else(|| OpenError::ForeignStream(options.stream.clone()))?;
+        let streams = open_streams(&link, &options).await?;
         let unreachable = |error| OpenError::unreachable(servers, &error);
         let claimed = match &options.node {
             Some(name) => {
@@ -96,15 +95,15 @@ impl JetStreamStore {
         };
         let name =
             options.node.as_ref().map_or_else(|| format!("{:016x}", random_number()), ToString::to_string);
-        let node = Arc::new(Node::new(link, connection, &options, name, life));
-        let mut tasks = node.start().await.map_err(unreachable)?;
+        let streams = Streams::new(streams, connection, &options, name);
+        let mut tasks = streams.start().await.map_err(unreachable)?;
         if let Some(claimed) = claimed {
             tasks.spawn(claimed.keep());
         }
-        let replicas = info.config.num_replicas;
-        let users = Users::new(Arc::clone(&node), replicas);
+        let first = streams.first();
+        let users = Users::new(Arc::clone(first), first.copies);
         let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
-        Ok(Self(Arc::new(Inner { node, users, replicas, is_closed, tasks })))
+        Ok(Self(Arc::new(Inner { streams, users, is_closed, tasks })))
     }
 
     /// Returns the number of times that a record of the stream could not be read, because it is damaged.
@@ -114,14 +113,13 @@ impl JetStreamStore {
 
     /// Returns the counters of the store.
     pub fn stats(&self) -> Stats {
-        let requests = self.0.node.link.requests.load(Ordering::Relaxed);
-        Stats { requests, ..self.0.node.counters.stats() }
+        let first = self.0.streams.first();
+        Stats { requests: first.link.requests.load(Ordering::Relaxed), ..first.counters.stats() }
     }
 
-    /// Returns the copies that the stream had when the store was opened. [`Options::replicas`] is for a stream that is
-    /// created.
-    pub fn replicas(&self) -> usize {
-        self.0.replicas
+    /// Returns the states of the streams in which the rooms are.
+    pub fn streams(&self) -> Vec<StreamStatus> {
+        self.0.streams.iter().map(|node| node.status()).collect()
     }
 }
 
@@ -138,7 +136,7 @@ impl Inner {
         if *is_closed {
             return Err(Unavailable::new("the store is closed"));
         }
-        self.node.connection.wait().await?;
+        self.streams.first().connection.wait().await?;
         Ok(is_closed)
     }
 }
@@ -152,8 +150,7 @@ impl Store for JetStreamStore {
         sink: CommitSink,
     ) -> Result<Arc<dyn Room>, Unavailable> {
         let _call = self.0.call().await?;
-        self.0.node.set_limits(limits);
-        let room = self.0.node.room(room, limits);
+        let room = self.0.streams.room(room, limits);
         let sink = room.add_sink(sink);
         room.bounds().await?;
         room.resume_erasure(Duration::ZERO);
@@ -172,7 +169,7 @@ impl Store for JetStreamStore {
 
     fn health(&self) -> Health {
         match self.0.is_closed.try_read() {
-            Ok(is_closed) if !*is_closed => self.0.node.health(),
+            Ok(is_closed) if !*is_closed => self.0.streams.health(),
             _ => Health::Unreachable("the store is closed".to_owned()),
         }
     }
@@ -183,9 +180,9 @@ impl Store for JetStreamStore {
             return Ok(());
         }
         *is_closed = true;
-        let client = &self.0.node.link.client;
+        let client = &self.0.streams.first().link.client;
         let last_words = async {
-            self.0.node.leave().await;
+            self.0.streams.leave().await;
             client.flush().await;
             client.drain().await;
         };
@@ -208,7 +205,7 @@ impl Opening {
     /// Stores a message, a change or an act on the node that is asked for the room, or on this one.
     async fn carry_out(&self, work: Work) -> Result<Receipt, ChangeError> {
         let _call = self.store.call().await?;
-        let node = &self.store.node;
+        let node = &self.room.node;
         if let Some(other) = node.peers.of_room(&self.room.token) {
             let asked = Asked { room: self.room.name.clone(), work: &work };
             if let Some(answer) = node.ask(&other, &asked).await {
@@ -257,7 +254,7 @@ impl Room for Opening {
 
     fn known_bounds(&self) -> Option<LogBounds> {
         let is_open = self.store.is_closed.try_read().is_ok_and(|is_closed| !*is_closed);
-        (is_open && self.store.node.health() == Health::Ready).then(|| self.room.known_bounds())?
+        (is_open && self.room.node.health() == Health::Ready).then(|| self.room.known_bounds())?
     }
 
     async fn mark(&self, user: &UserKey, seq: u64) -> Result<Marked, MarkerError> {

@@ -189,11 +189,7 @@ impl UserStream {
             num_replicas: replicas,
             others: others.as_object().cloned().unwrap_or_else(Map::new),
         };
-        Self {
-            link: Link { client: link.client.clone(), stream: name, requests: Arc::clone(&link.requests) },
-            prefix,
-            config,
-        }
+        Self { link: link.to(name), prefix, config }
     }
 
     /// Creates the stream if it does not exist.

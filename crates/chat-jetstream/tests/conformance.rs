@@ -1,4 +1,5 @@
-//! The suite of `chat-store-conformance` on one server and on three. The rooms are open on one node, or on two in turn.
+//! The suite of `chat-store-conformance` on one server and on three. The rooms are open on one node, or on two in turn,
+//! and in one stream or in three.
 
 #[path = "support/proxy.rs"]
 mod proxy;
@@ -33,18 +34,28 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::join!(one.ready(), three.ready()) });
     let backends = [
-        backend("one_server", &one, 1, false),
-        backend("one_server_in_turn", &one, 1, true),
-        backend("three_servers", &three, 3, false),
+        backend("one_server", &one, Setup { streams: 1, replicas: 1, in_turn: false }),
+        backend("one_server_in_turn", &one, Setup { streams: 1, replicas: 1, in_turn: true }),
+        backend("three_streams_in_turn", &one, Setup { streams: 3, replicas: 1, in_turn: true }),
+        backend("three_servers", &three, Setup { streams: 1, replicas: 3, in_turn: false }),
     ];
     let verdict = certify_concurrently(THREADS, backends);
     drop((one, three));
     verdict
 }
 
-fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Backend {
+/// The streams of the rooms, and the nodes that open rooms.
+#[derive(Clone, Copy)]
+struct Setup {
+    streams: usize,
+    replicas: usize,
+    /// True if rooms are opened on all nodes in turn, whatever node the suite asks for.
+    in_turn: bool,
+}
+
+fn backend(name: &str, servers: &Servers, setup: Setup) -> Backend {
     let server = servers.port(0);
-    let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
+    let open = move |limits: Arc<Limits>| Cluster::open(server, setup, limits);
     Backend::new(name, open).without(Capability::Purges, "the store has no purges")
 }
 
@@ -53,31 +64,31 @@ struct Cluster {
     nodes: Vec<Arc<JetStreamStore>>,
     ways: Vec<Proxy>,
     stream: String,
-    replicas: usize,
+    setup: Setup,
     limits: Arc<Limits>,
-    /// Opens rooms on all nodes in turn, whatever node the suite asks for.
     in_turn: Option<Arc<InTurn>>,
 }
 
 impl Cluster {
-    async fn open(server: u16, replicas: usize, in_turn: bool, limits: Arc<Limits>) -> Self {
+    async fn open(server: u16, setup: Setup, limits: Arc<Limits>) -> Self {
         static STREAMS: AtomicUsize = AtomicUsize::new(0);
         let stream = format!("t{}", STREAMS.fetch_add(1, Ordering::Relaxed));
         let mut ways = Vec::new();
         for _ in 0..NODES {
             ways.push(Proxy::start(server).await);
         }
-        let mut cluster = Self { nodes: Vec::new(), ways, stream, replicas, limits, in_turn: None };
-        cluster.connect(in_turn).await;
+        let mut cluster = Self { nodes: Vec::new(), ways, stream, setup, limits, in_turn: None };
+        cluster.connect().await;
         cluster
     }
 
-    async fn connect(&mut self, in_turn: bool) {
+    async fn connect(&mut self) {
         self.nodes.clear();
         for way in &self.ways {
             let options = Options::default().with(|options| {
                 options.stream.clone_from(&self.stream);
-                options.replicas = self.replicas;
+                options.streams = self.setup.streams;
+                options.replicas = self.setup.replicas;
                 options.retain_messages = Some(self.limits.rooms.log_messages as u64);
                 options.max_keys_per_user = self.limits.rooms.log_keys;
                 // The servers would tell the addresses of each other, which no way leads to.
@@ -86,8 +97,8 @@ impl Cluster {
             let node = JetStreamStore::open(&way.address(), options).await.expect("a store");
             self.nodes.push(Arc::new(node));
         }
-        self.in_turn =
-            in_turn.then(|| Arc::new(InTurn { nodes: self.nodes.clone(), next: AtomicUsize::new(0) }));
+        let in_turn = InTurn { nodes: self.nodes.clone(), next: AtomicUsize::new(0) };
+        self.in_turn = self.setup.in_turn.then(|| Arc::new(in_turn));
     }
 }
 
@@ -104,11 +115,11 @@ impl Fixture for Cluster {
         for node in &self.nodes {
             let _closed_before = node.close().await;
         }
-        self.connect(self.in_turn.is_some()).await;
+        self.connect().await;
     }
 
     fn set_reachable(&self, reachable: bool) -> bool {
-        let affected = if self.in_turn.is_some() { NODES } else { 1 };
+        let affected = if self.setup.in_turn { NODES } else { 1 };
         self.ways[..affected].iter().for_each(|way| way.set_open(reachable));
         if !reachable {
             // The suite expects it at once.
@@ -127,8 +138,14 @@ impl Fixture for Cluster {
 
     async fn renew(&self) -> bool {
         let client = async_nats::connect(self.ways[0].address()).await.expect("a connection");
-        let deleted = request(&client, &format!("STREAM.DELETE.{}", self.stream), &json!({})).await;
-        deleted.is_some_and(|deleted| deleted["success"] == true)
+        for number in 1..=self.setup.streams {
+            let stream = if number == 1 { self.stream.clone() } else { format!("{}-{number}", self.stream) };
+            let deleted = request(&client, &format!("STREAM.DELETE.{stream}"), &json!({})).await;
+            if deleted.is_none_or(|deleted| deleted["success"] != true) {
+                return false;
+            }
+        }
+        true
     }
 }
 

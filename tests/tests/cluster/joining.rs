@@ -45,7 +45,8 @@ async fn a_second_live_node_of_a_name_is_refused() -> Result<()> {
     ensure!(ann.say("two").await?["seq"] == 2);
     let log = block_in_place(|| new.stop())?;
     let joined = log.iter().find(|line| line["message"] == "cluster joined").context("no line")?;
-    let expected = json!({"stream": "chat", "node": "a", "replicas": 1, "durability": "process"});
+    let expected =
+        json!({"stream": "chat", "streams": 1, "node": "a", "replicas": 1, "durability": "process"});
     ensure!(
         expected.as_object().context("fields")?.iter().all(|(name, value)| joined[name] == *value),
         "{joined}"

@@ -13,4 +13,5 @@ mod participants;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;
 mod storm;
+mod streams;
 mod threads;

@@ -56,6 +56,7 @@ async fn the_document_describes_each_metric_of_a_cluster() -> Result<()> {
     for (metric, expected) in [
         ("chat_cluster_nodes", 1.0),
         ("chat_cluster_new_epochs_total", 0.0),
+        ("chat_cluster_stream_ready{stream=\"chat\"}", 1.0),
         ("chat_store_messages_total", 1.0),
         ("chat_store_commits_total", 1.0),
         ("chat_store_commit_seconds_count", 1.0),

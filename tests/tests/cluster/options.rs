@@ -17,6 +17,7 @@ fn contradictions_are_refused_with_file_and_line() -> Result<()> {
         |file: &std::path::Path| format!("{cluster}\ndurability = \"disk\"\ncluster-credentials = {file:?}");
     for (text, error) in [
         ("node = \"a\"".to_owned(), ":1: --cluster: name the servers of NATS;"),
+        ("cluster-streams = 4".to_owned(), ":1: --cluster: name the servers of NATS;"),
         ("durability = \"replicated\"".to_owned(), ":1: --durability: replicated is for a cluster"),
         (cluster.to_owned(), ":1: --durability: say if each server of NATS has sync_interval: always (disk)"),
         (
@@ -29,6 +30,10 @@ fn contradictions_are_refused_with_file_and_line() -> Result<()> {
             ":2: --durability: replicated needs more than one copy",
         ),
         (format!("{cluster}\ndurability = \"disk\"\nreplicas = 2"), ":3: replicas: invalid value '2'"),
+        (
+            format!("{cluster}\ndurability = \"disk\"\ncluster-streams = 65"),
+            ":3: cluster-streams: invalid value '65'",
+        ),
         (format!("{cluster}\ndurability = \"disk\"\nretain = [\"30d\"]"), ":3: --retain: a cluster limits"),
         (format!("{cluster}\ndurability = \"disk\"\nmax-disk = \"1G\""), ":3: --max-disk: it is for --data"),
         (format!("{cluster}\ndurability = \"disk\"\nnode = \"a b\""), ":3: node: invalid value 'a b'"),

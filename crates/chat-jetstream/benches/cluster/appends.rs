@@ -35,14 +35,18 @@ impl Timed {
     }
 }
 
-/// Runs the rounds, and prints the table.
-pub(crate) async fn run(nodes: &Nodes, rounds: usize) -> Outcome<()> {
+/// Runs the rounds on a chat with one stream and on one with four, and prints the table.
+pub(crate) async fn run(nodes: &Nodes, streams: &Nodes, rounds: usize) -> Outcome<()> {
     let names = nodes.rooms_of_a("room", ROOMS).await?;
     let record = nodes.last_record().await?;
     println!("{} bytes in a record, {rounds} rounds, three servers, sync_interval: always\n", record.len());
     let mut rooms = Vec::new();
     for name in &names {
         rooms.push(nodes.room(&nodes.a, name).await?);
+    }
+    let mut in_streams = Vec::new();
+    for name in streams.rooms_of_a("room", ROOMS).await? {
+        in_streams.push(streams.room(&streams.a, &name).await?);
     }
     let (there, mut there_heard) = nodes.heard(&nodes.b, &names[0]).await?;
     let (here, mut here_heard) = nodes.heard(&nodes.a, &names[0]).await?;
@@ -55,10 +59,13 @@ pub(crate) async fn run(nodes: &Nodes, rounds: usize) -> Outcome<()> {
         "publish, 64 in 64 subjects, heard by two: per second",
         "append at the asked node, 64 in 64 rooms: per second",
         "append at the asked node, 64 in 64 rooms: p99, ms",
+        "append at the asked node, 64 in 64 rooms, 4 streams: per second",
+        "append at the asked node, 64 in 64 rooms, 4 streams: p99, ms",
         "append at the asked node, 64 in one room: messages per second",
         "append / publish, 1 writer, time",
         "append / publish, 64 in 64, time",
         "append / publish that two hear, 64 in 64, time",
+        "4 streams / one stream, 64 in 64, messages",
         "heard on the same node: p50, ms",
         "heard on another node: p50, ms",
         "later on another node than on the same one: median, ms",
@@ -78,11 +85,19 @@ pub(crate) async fn run(nodes: &Nodes, rounds: usize) -> Outcome<()> {
                 raw = Some((one, many));
             } else {
                 let one = append(&rooms[..1], 1, APPENDS).await?;
-                let many = append(&rooms, 1, EACH).await?;
-                asked = Some((one, many));
+                let (many, distributed) = if round.is_multiple_of(2) {
+                    let many = append(&rooms, 1, EACH).await?;
+                    (many, append(&in_streams, 1, EACH).await?)
+                } else {
+                    let distributed = append(&in_streams, 1, EACH).await?;
+                    (append(&rooms, 1, EACH).await?, distributed)
+                };
+                asked = Some((one, many, distributed));
             }
         }
-        let (Some((mut raw, raw_many)), Some((mut one, mut many))) = (raw, asked) else { continue };
+        let (Some((mut raw, raw_many)), Some((mut one, mut many, mut distributed))) = (raw, asked) else {
+            continue;
+        };
         let mut routed = append(std::slice::from_ref(&there), 1, APPENDS).await?;
         let hot = append(&rooms[..1], ROOMS, EACH).await?;
         drain(&mut here_heard);
@@ -97,10 +112,13 @@ pub(crate) async fn run(nodes: &Nodes, rounds: usize) -> Outcome<()> {
             heard_many.per_second(),
             many.per_second(),
             share(&mut many.ms, 99),
+            distributed.per_second(),
+            share(&mut distributed.ms, 99),
             hot.per_second(),
             own / raw_one,
             raw_many.per_second() / many.per_second(),
             heard_many.per_second() / many.per_second(),
+            distributed.per_second() / many.per_second(),
             median(&mut delays[0]),
             median(&mut delays[1]),
             median(&mut delays[2]),

@@ -20,6 +20,9 @@ use serde_json::json;
 use crate::nodes::Nodes;
 use crate::servers::Servers;
 
+/// The streams of the second chat.
+const STREAMS: usize = 4;
+
 /// The bounds of ratios and of a difference in milliseconds.
 const APPEND_BOUND: f64 = 1.3;
 const DELIVERY_BOUND_MS: f64 = 2.0;
@@ -29,8 +32,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(5);
     let servers = Servers::start_with(3, |config| config["jetstream"]["sync_interval"] = json!("always"));
     let client = servers.ready().await;
-    let nodes = Nodes::open(&servers, client).await?;
-    appends::run(&nodes, rounds).await?;
+    let nodes = Nodes::open(&servers, &client, ("chat", 1)).await?;
+    Nodes::create_raw(&client).await?;
+    let streams = Nodes::open(&servers, &client, ("streams", STREAMS)).await?;
+    appends::run(&nodes, &streams, rounds).await?;
+    drop(streams);
     reads::run(&nodes, &servers).await
 }
 

@@ -39,23 +39,36 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Opens the nodes, and creates the other stream.
-    pub(crate) async fn open(servers: &Servers, client: Client) -> Result<Self, Box<dyn Error>> {
-        let limits = Arc::new(Limits::default());
-        let a = JetStreamStore::open(&servers.addresses(), Options::default()).await?;
-        let b = JetStreamStore::open(&servers.addresses(), Options::default()).await?;
-        let info = api(&client, "STREAM.INFO.chat", &json!({})).await?;
-        let mut config = info["config"].clone();
-        config["name"] = json!(RAW);
-        config["subjects"] = json!(["raw.>"]);
-        config["republish"] = json!({ "src": "raw.>", "dest": "heard.raw.>" });
-        api(&client, &format!("STREAM.CREATE.{RAW}"), &config).await?;
+    /// Opens the nodes of a chat with this number of streams.
+    pub(crate) async fn open(
+        servers: &Servers,
+        client: &Client,
+        (stream, streams): (&str, usize),
+    ) -> Result<Self, Box<dyn Error>> {
+        let options = || {
+            Options::default().with(|options| {
+                (options.stream, options.streams) = (stream.to_owned(), streams);
+            })
+        };
+        let a = JetStreamStore::open(&servers.addresses(), options()).await?;
+        let b = JetStreamStore::open(&servers.addresses(), options()).await?;
+        let (client, limits) = (client.clone(), Arc::default());
         let nodes = Self { a, b, client, limits, servers: servers.addresses() };
         // A node answers for others when it has opened a room, and each must have heard of the other one.
         nodes.room(&nodes.a, "first").await?;
         nodes.room(&nodes.b, "first").await?;
         sleep(Duration::from_secs(5)).await;
         Ok(nodes)
+    }
+
+    /// Creates the stream that is written to directly, with the settings of that of the chat.
+    pub(crate) async fn create_raw(client: &Client) -> Result<(), Box<dyn Error>> {
+        let info = api(client, "STREAM.INFO.chat", &json!({})).await?;
+        let mut config = info["config"].clone();
+        config["name"] = json!(RAW);
+        config["subjects"] = json!(["raw.>"]);
+        config["republish"] = json!({ "src": "raw.>", "dest": "heard.raw.>" });
+        api(client, &format!("STREAM.CREATE.{RAW}"), &config).await.map(drop)
     }
 
     /// Opens a room on a node.

@@ -154,6 +154,11 @@ struct FoundMessage {
 }
 
 impl Link {
+    /// Returns a link to another stream on the same connection. Its requests are counted with those of this one.
+    pub(crate) fn to(&self, stream: String) -> Self {
+        Self { stream, ..self.clone() }
+    }
+
     /// Returns the largest payload of a message with the headers of this crate.
     pub(crate) fn max_payload(&self) -> usize {
         self.client.max_payload()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
 use chat_core::Unavailable;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 /// The notices that wait for the task that reports them. Further ones are lost, which the node repairs.
@@ -26,11 +26,13 @@ pub(crate) struct Connection {
     lost: watch::Sender<Option<Instant>>,
     /// The number of connections that were lost.
     losses: AtomicU64,
-    /// That number when the stream was last compared with what this node knows.
-    compared: AtomicU64,
-    /// Wakes the task that asks the leader of the stream.
-    pub(crate) nudge: Notify,
+    /// The number of events so far.
+    events: watch::Sender<u64>,
 }
+
+/// The number of lost connections when a stream was last compared with what this node knows.
+#[derive(Debug, Default)]
+pub(crate) struct Compared(AtomicU64);
 
 impl Connection {
     /// Connects to one of the servers.
@@ -88,14 +90,9 @@ impl Connection {
         self.losses.load(Ordering::SeqCst)
     }
 
-    /// Records that the stream was compared with what this node knows, after this many losses of a connection.
-    pub(crate) fn note_compared(&self, losses: u64) {
-        self.compared.store(losses, Ordering::SeqCst);
-    }
-
-    /// Returns true if the stream was compared since the connection was lost. It may be an older copy by now.
-    pub(crate) fn is_compared(&self) -> bool {
-        self.compared.load(Ordering::SeqCst) == self.losses()
+    /// Returns a receiver that changes with each event, after which notices may have been lost.
+    pub(crate) fn events(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
     }
 
     /// Takes an event of the client.
@@ -112,8 +109,19 @@ impl Connection {
             Event::SlowConsumer(_) => tracing::warn!("notices of the stream lost; they are read from it"),
             _ => {}
         }
-        // Notices may have been lost.
-        self.nudge.notify_one();
+        self.events.send_modify(|events| *events += 1);
+    }
+}
+
+impl Compared {
+    /// Records that the stream was compared with what this node knows, after this many losses of a connection.
+    pub(crate) fn note(&self, losses: u64) {
+        self.0.store(losses, Ordering::SeqCst);
+    }
+
+    /// Returns true if the stream was compared since the connection was lost. It may be an older copy by now.
+    pub(crate) fn is_current(&self, connection: &Connection) -> bool {
+        self.0.load(Ordering::SeqCst) == connection.losses()
     }
 }
 
@@ -123,15 +131,15 @@ mod tests {
 
     #[test]
     fn a_comparison_from_before_a_loss_does_not_count() {
-        let connection = Connection::default();
-        assert!(connection.is_compared());
+        let (connection, compared) = (Connection::default(), Compared::default());
+        assert!(compared.is_current(&connection));
         let before = connection.losses();
         connection.take(&Event::Disconnected);
         connection.take(&Event::Connected);
-        assert!(!connection.is_compared());
-        connection.note_compared(before);
-        assert!(!connection.is_compared());
-        connection.note_compared(connection.losses());
-        assert!(connection.is_compared());
+        assert!(!compared.is_current(&connection));
+        compared.note(before);
+        assert!(!compared.is_current(&connection));
+        compared.note(connection.losses());
+        assert!(compared.is_current(&connection));
     }
 }

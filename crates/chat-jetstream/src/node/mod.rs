@@ -5,6 +5,8 @@ mod claim;
 mod connection;
 mod heard;
 mod peers;
+mod signs;
+mod streams;
 mod tasks;
 mod tend;
 
@@ -21,13 +23,17 @@ use crate::life::{Life, token};
 use crate::link::Link;
 use crate::record::Unreadable;
 use crate::room::{QuietLogs, SharedRoom};
-use crate::stats::{Counters, count};
+use crate::shard::Shard;
+use crate::stats::{Counters, StreamStatus, count};
+
+use connection::Compared;
+use peers::Peers;
+use streams::OpenStream;
 
 pub(crate) use asked::Asked;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
-pub(crate) use peers::Peers;
-pub(crate) use tend::wait_for_stream;
+pub(crate) use streams::{Streams, open_streams};
 
 /// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
 const LATE: Duration = Duration::from_secs(6);
@@ -45,54 +51,72 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The open rooms after whose number those that are not open any more are forgotten.
 const SWEEP_ROOMS: usize = 1_024;
 
-/// One server of the chat.
+/// One server of the chat, in one of the streams of the rooms.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) link: Link,
+    /// The stream, among those of the chat.
+    shard: Shard,
+    /// The copies that the stream had when it was opened.
+    pub(crate) copies: usize,
     pub(crate) connection: Arc<Connection>,
-    pub(crate) peers: Peers,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) max_keys_per_user: usize,
     pub(crate) retain_messages: Option<u64>,
+    /// The copies of the stream if it must be created again.
     replicas: usize,
     life: Mutex<Arc<Life>>,
     /// The rooms by their tokens. A room is dropped with its last opening and its writer.
     rooms: Mutex<BTreeMap<String, Weak<SharedRoom>>>,
     /// The logs of rooms whose writers have ended.
-    pub(crate) quiet: QuietLogs,
+    pub(crate) quiet: Arc<QuietLogs>,
     /// The limits of the chat, once it has opened a room.
-    limits: OnceLock<Arc<Limits>>,
+    limits: Arc<OnceLock<Arc<Limits>>>,
     /// The time of the last answer of the stream's leader.
     answered: Mutex<Instant>,
     /// Wakes those who wait until the node has asked the leader of the stream, in the order in which they began.
     rounds: Notify,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
     comparing: tokio::sync::Mutex<()>,
-    pub(crate) counters: Counters,
+    compared: Compared,
+    /// Wakes the task that asks the leader of the stream.
+    nudge: Notify,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The values that a server of the chat has once for all streams.
+#[derive(Debug)]
+struct Shared {
+    connection: Arc<Connection>,
+    peers: Arc<Peers>,
+    quiet: Arc<QuietLogs>,
+    limits: Arc<OnceLock<Arc<Limits>>>,
+    counters: Arc<Counters>,
 }
 
 impl Node {
-    pub(crate) fn new(
-        link: Link,
-        connection: Arc<Connection>,
-        options: &crate::Options,
-        name: String,
-        life: Life,
-    ) -> Self {
+    /// Returns the server in a stream.
+    fn new(stream: OpenStream, shared: &Shared, options: &crate::Options) -> Self {
+        let OpenStream { link, shard, copies, life } = stream;
         Self {
             link,
-            connection,
-            peers: Peers::new(name),
+            shard,
+            copies,
+            connection: Arc::clone(&shared.connection),
+            peers: Arc::clone(&shared.peers),
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
             replicas: options.replicas,
             life: Mutex::new(Arc::new(life)),
             rooms: Mutex::default(),
-            quiet: QuietLogs::new(options.max_key_bytes),
-            limits: OnceLock::new(),
+            quiet: Arc::clone(&shared.quiet),
+            limits: Arc::clone(&shared.limits),
             answered: Mutex::new(Instant::now()),
             rounds: Notify::new(),
             comparing: tokio::sync::Mutex::default(),
-            counters: Counters::default(),
+            compared: Compared::default(),
+            nudge: Notify::new(),
+            counters: Arc::clone(&shared.counters),
         }
     }
 
@@ -115,7 +139,7 @@ impl Node {
     /// Sets the limits of the chat. From then on, this node takes part in the cluster.
     pub(crate) fn set_limits(&self, limits: &Arc<Limits>) {
         if self.limits.set(Arc::clone(limits)).is_ok() {
-            self.nudge();
+            self.peers.nudge.notify_one();
         }
     }
 
@@ -146,7 +170,7 @@ impl Node {
 
     /// Lets the node ask the leader of the stream soon, because something is not as it should be.
     pub(crate) fn nudge(&self) {
-        self.connection.nudge.notify_one();
+        self.nudge.notify_one();
     }
 
     /// Counts a record that cannot be read, and returns the error.
@@ -169,23 +193,36 @@ impl Node {
     /// Compares the stream with what this node knows, if that was not done since the connection was lost. Returns true
     /// if it is done.
     pub(crate) async fn compare(&self) -> bool {
-        if self.connection.is_compared() {
+        if self.is_compared() {
             return true;
         }
         let _turn = self.comparing.lock().await;
-        if !self.connection.is_compared() {
+        if !self.is_compared() {
             self.check().await;
         }
-        self.connection.is_compared()
+        self.is_compared()
     }
 
+    fn is_compared(&self) -> bool {
+        self.compared.is_current(&self.connection)
+    }
+
+    /// Returns the state of the stream for this server.
+    pub(crate) fn status(&self) -> StreamStatus {
+        StreamStatus { name: self.link.stream.clone(), copies: self.copies, health: self.health() }
+    }
+
+    /// Returns the health of this server in the stream.
     pub(crate) fn health(&self) -> Health {
         let silence = self.answered.lock().elapsed();
         let (cause, is_over) = match self.connection.cut_for() {
-            Some(time) => ("no connection to the servers of the stream", time >= MAX_CUT),
-            None if silence >= LATE => ("the leader of the stream does not answer", silence >= MAX_SILENCE),
+            Some(time) => ("no connection to the servers of the stream".to_owned(), time >= MAX_CUT),
+            None if silence >= LATE => {
+                let cause = format!("the leader of the stream {} does not answer", self.link.stream);
+                (cause, silence >= MAX_SILENCE)
+            }
             None => return Health::Ready,
         };
-        if is_over { Health::Unreachable(cause.to_owned()) } else { Health::Degraded(cause.to_owned()) }
+        if is_over { Health::Unreachable(cause) } else { Health::Degraded(cause) }
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The time without a sign of life after which a node is not asked any more.
@@ -17,11 +18,13 @@ pub(crate) struct Peers {
     /// The name of this node.
     name: String,
     seen: Mutex<HashMap<String, Instant>>,
+    /// Wakes the task that gives the signs of life.
+    pub(super) nudge: Notify,
 }
 
 impl Peers {
     pub(crate) fn new(name: String) -> Self {
-        Self { name, seen: Mutex::default() }
+        Self { name, seen: Mutex::default(), nudge: Notify::new() }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -13,8 +13,8 @@ use crate::node::Node;
 use crate::node::heard::HeardStates;
 use crate::record::Record;
 
-/// The interval at which the node asks the leader of the stream, and gives a sign of life.
-pub(super) const TICK: Duration = Duration::from_secs(2);
+/// The interval at which the node asks the leader of the stream.
+const TICK: Duration = Duration::from_secs(2);
 
 /// The pause after the node has asked the leader early.
 const NUDGE_PAUSE: Duration = Duration::from_millis(20);
@@ -23,23 +23,22 @@ const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 const MAX_ASKED: usize = 4_096;
 
 impl Node {
-    /// Subscribes to the notices of the stream and of the other nodes. It returns when the server has the
-    /// subscriptions.
-    pub(crate) async fn start(self: &Arc<Self>) -> Result<JoinSet<()>, SubscribeError> {
+    /// Subscribes to the notices of the stream and of the other nodes. The server has the subscriptions after a flush
+    /// of the connection.
+    pub(super) async fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), SubscribeError> {
         let (client, stream) = (&self.link.client, &self.link.stream);
         let records = client.subscribe(format!("{stream}.*.e.>"), None).await?;
-        let signs = client.subscribe(format!("{stream}.n.*"), None).await?;
         // Only one of several nodes that have the same name by mistake gets a message.
         let subject = self.asked_subject(self.peers.name());
         let asked = client.subscribe(subject, Some("asked".to_owned())).await?;
-        // Without an answer, the connection is lost, and the first question repairs what was missed.
-        client.flush().await;
-        let mut tasks = JoinSet::new();
+        if self.shard.is_first() {
+            let signs = client.subscribe(format!("{stream}.n.*"), None).await?;
+            tasks.spawn(Arc::clone(self).exchange_signs(signs));
+        }
         tasks.spawn(Arc::clone(self).hear(records));
-        tasks.spawn(Arc::clone(self).watch_peers(signs));
         tasks.spawn(Arc::clone(self).serve(asked));
         tasks.spawn(Arc::clone(self).keep());
-        Ok(tasks)
+        Ok(())
     }
 
     /// Reports what the stream has stored to the rooms that are open here.
@@ -77,32 +76,6 @@ impl Node {
         }
     }
 
-    /// Learns which other nodes are there. A node that is new gets a sign of life at once.
-    async fn watch_peers(self: Arc<Self>, mut signs: Subscription) {
-        while let Some(message) = signs.next().await {
-            let Some(name) = message.subject.rsplit('.').next() else { continue };
-            if &*message.payload == LEAVES {
-                self.peers.lost(name);
-            } else if self.peers.saw(name) {
-                self.give_sign(LIVES).await;
-            }
-        }
-    }
-
-    /// Gives a sign of life, if this node can append for others.
-    pub(super) async fn give_sign(&self, sign: &'static [u8]) {
-        if self.limits().is_some() {
-            let subject = format!("{}.n.{}", self.link.stream, self.peers.name());
-            // The next one follows.
-            let _lost = self.link.client.publish(subject, None, None, sign.into()).await;
-        }
-    }
-
-    /// Tells the other nodes that this one leaves.
-    pub(crate) async fn leave(&self) {
-        self.give_sign(LEAVES).await;
-    }
-
     /// Appends for other nodes.
     async fn serve(self: Arc<Self>, mut asked: Subscription) {
         let permits = Arc::new(Semaphore::new(MAX_ASKED));
@@ -120,17 +93,18 @@ impl Node {
     async fn keep(self: Arc<Self>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut has_failed = false;
+        let (mut events, mut has_failed) = (self.connection.events(), false);
         loop {
             tokio::select! {
                 biased;
-                _ = ticks.tick() => self.give_sign(LIVES).await,
-                () = self.connection.nudge.notified() => self.give_sign(LIVES).await,
+                _ = ticks.tick() => {}
+                () = self.nudge.notified() => {}
+                Ok(()) = events.changed() => {}
             }
             let losses = self.connection.losses();
             match self.tend().await {
                 Ok(()) => {
-                    self.connection.note_compared(losses);
+                    self.compared.note(losses);
                     has_failed = false;
                 }
                 Err(error) => {
@@ -145,7 +119,3 @@ impl Node {
         }
     }
 }
-
-/// The payloads of signs of life.
-const LIVES: &[u8] = b"lives";
-const LEAVES: &[u8] = b"leaves";

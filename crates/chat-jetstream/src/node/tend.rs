@@ -11,6 +11,7 @@ use crate::link::{From, Link, LinkError, StreamInfo};
 use crate::node::Node;
 use crate::node::heard::HeardStates;
 use crate::room::SharedRoom;
+use crate::shard::Shard;
 use crate::stats::count;
 
 /// The messages of the stream that are read after a loss of notices. After a longer one, each open room asks.
@@ -31,7 +32,7 @@ impl Node {
     pub(super) async fn tend(&self) -> Result<(), Unavailable> {
         let life = self.life();
         let highest = life.highest();
-        let mut info = find_or_create(&self.link, self.replicas).await?;
+        let mut info = find_or_create(&self.link, self.shard, self.replicas).await?;
         *self.answered.lock() = Instant::now();
         let found = self.life_of(&info)?;
         let is_before = found.is_before(&life);
@@ -44,7 +45,7 @@ impl Node {
         {
             tracing::error!(stream = %self.link.stream, highest, "stream has lost its end; rooms start new epochs");
             self.link.update(&with_new_epoch(info.config, &life)).await?;
-            info = find_or_create(&self.link, self.replicas).await?;
+            info = find_or_create(&self.link, self.shard, self.replicas).await?;
             self.renew(self.life_of(&info)?);
         } else {
             self.repair(&life, info.state.last_seq).await?;
@@ -63,7 +64,11 @@ impl Node {
     }
 
     fn life_of(&self, info: &StreamInfo) -> Result<Life, Unavailable> {
-        Life::of(info).ok_or_else(|| Unavailable::new("the stream is not one of this version of the chat"))
+        let is_own = Shard::of(&info.config.metadata) == Some(self.shard);
+        Life::of(info).filter(|_| is_own).ok_or_else(|| {
+            let stream = &self.link.stream;
+            Unavailable::new(format!("the stream {stream} is not one of this chat and of this version"))
+        })
     }
 
     /// Returns true if the stream gives out a place that it has given out before. Only a majority of the servers can
@@ -147,10 +152,14 @@ impl Node {
 
 /// Returns the stream. Creates it if it does not exist. Waits while the servers elect their leaders, or create the
 /// stream for another node.
-pub(crate) async fn wait_for_stream(link: &Link, replicas: usize) -> Result<StreamInfo, LinkError> {
+pub(super) async fn wait_for_stream(
+    link: &Link,
+    shard: Shard,
+    replicas: usize,
+) -> Result<StreamInfo, LinkError> {
     let until = Instant::now() + OPEN_TIMEOUT;
     loop {
-        match find_or_create(link, replicas).await {
+        match find_or_create(link, shard, replicas).await {
             Err(error) if error.is_temporary() && Instant::now() < until => sleep(OPEN_PAUSE).await,
             result => return result,
         }
@@ -158,11 +167,11 @@ pub(crate) async fn wait_for_stream(link: &Link, replicas: usize) -> Result<Stre
 }
 
 /// Returns the stream. Creates it if it does not exist.
-pub(crate) async fn find_or_create(link: &Link, replicas: usize) -> Result<StreamInfo, LinkError> {
+async fn find_or_create(link: &Link, shard: Shard, replicas: usize) -> Result<StreamInfo, LinkError> {
     if let Some(info) = link.info().await? {
         return Ok(info);
     }
     tracing::warn!(stream = %link.stream, replicas, "stream does not exist; it is created");
-    link.create(&new_stream(&link.stream, replicas)).await?;
+    link.create(&new_stream(&link.stream, shard, replicas)).await?;
     link.info().await?.ok_or_else(|| LinkError::NoResponders(link.stream.clone()))
 }

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::life::new_stream;
 use crate::link::{Client, Subscription};
+use crate::shard::Shard;
 
 use super::world::Model;
 use super::{Rng, begin, end};
@@ -54,7 +55,7 @@ fn the_model_answers_as_a_real_server_does() {
             Model::start(1, count).connect().0
         });
         let (client, modelled): (Arc<dyn Client>, Arc<dyn Client>) = (Arc::new(client), modelled);
-        let config = serde_json::to_value(new_stream("chat", count)).expect("settings");
+        let config = serde_json::to_value(new_stream("chat", Shard::ONLY, count)).expect("settings");
         let life = config["metadata"]["chat-life"].as_str().expect("a life").to_owned();
         let mut rng = Rng::new(count as u64);
         let (real_notices, model_notices) = (

@@ -15,6 +15,7 @@ mod notices;
 mod opening;
 mod rules;
 mod sizes;
+mod streams;
 mod support;
 mod threads;
 mod trimming;

@@ -2,7 +2,7 @@ use std::fs;
 use std::sync::Arc;
 
 use chat_core::{Builder, Health, NodeId, Store};
-use chat_jetstream::{ConnectOptions, JetStreamStore, NatsBus, Options};
+use chat_jetstream::{ConnectOptions, JetStreamStore, NatsBus, Options, StreamStatus};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -15,6 +15,9 @@ use crate::storage::OpenError;
 
 /// The name of the stream without `--cluster-name`.
 const DEFAULT_NAME: &str = "chat";
+
+/// The streams in which the rooms are, without `--cluster-streams`.
+const DEFAULT_STREAMS: usize = 1;
 
 /// A cluster that this server has joined. A clone is another handle to it.
 #[derive(Clone, Debug)]
@@ -35,9 +38,11 @@ impl Cluster {
         let node = cluster.node().map_err(OpenError::Failed)?;
         let connect = connection(cluster).map_err(OpenError::Failed)?.name(format!("chat {node}"));
         let stream = cluster.cluster_name.as_deref().unwrap_or(DEFAULT_NAME).to_owned();
+        let streams = cluster.cluster_streams.unwrap_or(DEFAULT_STREAMS);
         let options = || {
             Options::default().with(|options| {
                 options.stream.clone_from(&stream);
+                options.streams = streams;
                 options.replicas = cluster.replicas();
                 options.node = Some(node.clone());
                 options.retain_messages = Retain::messages(&config.retain);
@@ -49,16 +54,18 @@ impl Cluster {
         };
         let servers = cluster.cluster.join(",");
         let store = JetStreamStore::open(&servers, options()).await?;
-        let (wanted, found) = (cluster.replicas(), store.replicas());
-        if found != wanted {
+        let wanted = cluster.replicas();
+        if let Some(StreamStatus { name, copies, .. }) =
+            store.streams().iter().find(|stream| stream.copies != wanted)
+        {
             return Err(OpenError::Failed(format!(
-                "the stream {stream} has {found} copies instead of {wanted}; set --replicas {found}, or change it with \
-                 `nats stream edit {stream} --replicas {wanted}`"
+                "the stream {name} has {copies} copies instead of {wanted}; set --replicas {copies}, or change it with \
+                 `nats stream edit {name} --replicas {wanted}`"
             )));
         }
         let bus = Arc::new(NatsBus::open(&servers, &options()).await?);
         let durability = config.durability.unwrap_or(Durability::Disk);
-        info!(stream, %node, replicas = found, durability = durability.name(), "cluster joined");
+        info!(stream, streams, %node, replicas = wanted, durability = durability.name(), "cluster joined");
         Ok(Self { store, bus, node, stream })
     }
 
@@ -82,13 +89,14 @@ impl Cluster {
             Health::Degraded(_) => "degraded",
             _ => "unreachable",
         };
-        let stats = self.store.stats();
+        let (stats, streams) = (self.store.stats(), self.store.streams());
         json!({
             "state": state,
             "node": self.node,
             "nodes": self.bus.other_nodes() + 1,
             "stream": self.stream,
-            "replicas": self.store.replicas(),
+            "streams": streams.len(),
+            "replicas": streams.first().map(|stream| stream.copies),
             "messages": stats.messages,
             "records": stats.records,
             "conflicts": stats.conflicts,
@@ -122,6 +130,9 @@ impl From<chat_jetstream::OpenError> for OpenError {
     fn from(error: chat_jetstream::OpenError) -> Self {
         match error {
             chat_jetstream::OpenError::NameInUse(_) => Self::InUse(format!("--node: {error}")),
+            chat_jetstream::OpenError::OtherStreams { .. } => {
+                Self::Failed(format!("--cluster-streams: {error}"))
+            }
             _ => Self::Failed(format!("--cluster: {error}")),
         }
     }

@@ -18,7 +18,7 @@ use crate::config::{Config, Durability, Task};
 use crate::retain::Retain;
 use crate::size::memory_bytes;
 use crate::storage::OpenError;
-use parse::{address, name, node_of, replicas};
+use parse::{address, name, node_of, replicas, streams};
 
 #[cfg(not(feature = "cluster"))]
 pub(crate) use disabled::Cluster;
@@ -40,6 +40,11 @@ pub(crate) struct ClusterOptions {
     /// Set the name of the stream with the rooms of the cluster; each chat has its own [default: chat]
     #[arg(long, env = "CHATD_CLUSTER_NAME", value_name = "NAME", value_parser = name)]
     cluster_name: Option<String>,
+
+    /// Distribute the rooms over this number of streams, 1 to 64; the same on all servers of the chat, and it cannot
+    /// change [default: 1]
+    #[arg(long, env = "CHATD_CLUSTER_STREAMS", value_name = "NUMBER", value_parser = streams)]
+    cluster_streams: Option<usize>,
 
     /// Identify to the servers of NATS with this file: one line is a token, two lines are a user and a password
     #[arg(long, env = "CHATD_CLUSTER_CREDENTIALS", value_name = "FILE")]
@@ -75,19 +80,21 @@ impl ClusterOptions {
         let mut add = |options: &'static [&'static str], text: &str| found.push((options, text.to_owned()));
         if !self.is_on() {
             let is_named = self.cluster_name.is_some() || self.node.is_some() || self.replicas.is_some();
-            let is_secured = self.cluster_credentials.is_some() || self.cluster_ca.is_some();
-            if is_named || is_secured || self.cluster_key_memory.is_some() {
-                let text = "--cluster: name the servers of NATS; --cluster-name, --cluster-credentials, --cluster-ca, \
-                            --cluster-key-memory, --node and --replicas need it";
-                let ids = &[
+            let has_files = self.cluster_credentials.is_some() || self.cluster_ca.is_some();
+            let is_sized = self.cluster_streams.is_some() || self.cluster_key_memory.is_some();
+            if is_named || has_files || is_sized {
+                let text = "--cluster: name the servers of NATS; --cluster-name, --cluster-streams, \
+                            --cluster-credentials, --cluster-ca, --cluster-key-memory, --node and --replicas need it";
+                let options = &[
                     "cluster_name",
+                    "cluster_streams",
                     "cluster_credentials",
                     "cluster_ca",
                     "cluster_key_memory",
                     "node",
                     "replicas",
                 ];
-                add(ids, text);
+                add(options, text);
             }
             if config.durability == Some(Durability::Replicated) {
                 add(&["durability"], "--durability: replicated is for a cluster: see --cluster");

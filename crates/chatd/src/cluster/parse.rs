@@ -5,6 +5,9 @@ use chat_core::NodeId;
 /// Bytes of the name of a node.
 const MAX_NODE_BYTES: usize = 12;
 
+/// The streams of a chat, at most.
+const MAX_STREAMS: usize = 64;
+
 /// Parses the address of a server of NATS.
 pub(super) fn address(text: &str) -> Result<String, &'static str> {
     if !cfg!(feature = "cluster") {
@@ -36,6 +39,12 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
         return Ok(text.to_owned());
     }
     Err("a name is 1 to 64 ASCII letters, digits, - and _")
+}
+
+/// Parses a number of streams.
+pub(super) fn streams(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_STREAMS).contains(number));
+    number.ok_or("a chat has its rooms in 1 to 64 streams")
 }
 
 /// Parses a number of copies. A stream can be used while more than half of them can, so an even number is no better

@@ -1,0 +1,61 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use futures_util::StreamExt;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::link::Subscription;
+use crate::node::Node;
+
+/// The interval of the signs of life.
+const TICK: Duration = Duration::from_secs(2);
+
+/// The payloads of signs of life.
+const LIVES: &[u8] = b"lives";
+const LEAVES: &[u8] = b"leaves";
+
+/// The signs of life are about the node, and not about a stream. Those of the first stream are for all.
+impl Node {
+    /// Gives signs of life, and learns which other nodes are there. This does not wait for the leader of a stream.
+    pub(super) async fn exchange_signs(self: Arc<Self>, mut signs: Subscription) {
+        let (mut ticks, mut events) = (interval(TICK), self.connection.events());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = ticks.tick() => self.give_sign(LIVES).await,
+                () = self.peers.nudge.notified() => self.give_sign(LIVES).await,
+                Ok(()) = events.changed() => self.give_sign(LIVES).await,
+                sign = signs.next() => match sign {
+                    Some(sign) => self.take_sign(&sign).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Takes a sign of life. A node that is new gets one at once.
+    async fn take_sign(&self, sign: &Message) {
+        let Some(name) = sign.subject.rsplit('.').next() else { return };
+        if &*sign.payload == LEAVES {
+            self.peers.lost(name);
+        } else if self.peers.saw(name) {
+            self.give_sign(LIVES).await;
+        }
+    }
+
+    /// Gives a sign of life, if this node can append for others.
+    async fn give_sign(&self, sign: &'static [u8]) {
+        if self.limits().is_some() {
+            let subject = format!("{}.n.{}", self.link.stream, self.peers.name());
+            // The next one follows.
+            let _lost = self.link.client.publish(subject, None, None, sign.into()).await;
+        }
+    }
+
+    /// Tells the other nodes that this one leaves.
+    pub(super) async fn leave(&self) {
+        self.give_sign(LEAVES).await;
+    }
+}
