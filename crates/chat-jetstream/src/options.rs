@@ -28,6 +28,10 @@ pub struct Options {
     pub retain_messages: Option<u64>,
     /// Idempotency keys of one user in a room that are remembered. Default 10,000.
     pub max_keys_per_user: usize,
+    /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created, if
+    /// its parent exists. One server of the chat uses it at a time. Default `None`.
+    #[cfg(feature = "search-index")]
+    pub search_index: Option<std::path::PathBuf>,
     /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.
     pub connect: ConnectOptions,
 }
@@ -49,6 +53,8 @@ impl Default for Options {
             node: None,
             retain_messages: None,
             max_keys_per_user: 10_000,
+            #[cfg(feature = "search-index")]
+            search_index: None,
             connect: ConnectOptions::new(),
         }
     }
@@ -57,7 +63,10 @@ impl Default for Options {
 impl fmt::Debug for Options {
     /// Leaves out the settings of the connection, which have secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        let mut shown = f.debug_struct("Options");
+        #[cfg(feature = "search-index")]
+        shown.field("search_index", &self.search_index);
+        shown
             .field("stream", &self.stream)
             .field("replicas", &self.replicas)
             .field("node", &self.node)

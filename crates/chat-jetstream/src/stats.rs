@@ -25,6 +25,8 @@ pub struct Stats {
     pub new_epochs: u64,
     /// Records that could not be read, because they are damaged. Each read counts.
     pub unreadable: u64,
+    /// Searches that have looked at the messages of a room one by one, because no index has answered.
+    pub scans: u64,
     /// Requests to the servers of the stream. Each second or so, a few are for the store itself.
     pub requests: u64,
 }
@@ -39,6 +41,7 @@ pub(crate) struct Counters {
     pub(crate) missed: AtomicU64,
     pub(crate) new_epochs: AtomicU64,
     pub(crate) unreadable: AtomicU64,
+    pub(crate) scans: AtomicU64,
 }
 
 impl Counters {
@@ -58,6 +61,7 @@ impl Counters {
             missed: read(&self.missed),
             new_epochs: read(&self.new_epochs),
             unreadable: read(&self.unreadable),
+            scans: read(&self.scans),
             ..Stats::default()
         }
     }
@@ -83,6 +87,12 @@ pub fn describe_metrics() {
     describe_counter!("chat_cluster_missed_total", "Records whose notices were missed.");
     describe_counter!("chat_cluster_requests_total", "Requests to the servers of the stream.");
     describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms.");
+    describe_counter!("chat_cluster_search_scans_total", "Searches that no index has answered.");
+    #[cfg(feature = "search-index")]
+    describe_gauge!(
+        "chat_cluster_search_index_waiting",
+        "Messages of the stream that the search index of this server does not have."
+    );
     describe_gauge!("chat_cluster_nodes", "Servers of the chat that this one can reach, and this one.");
 }
 
@@ -99,6 +109,11 @@ impl JetStreamStore {
         counter!("chat_cluster_missed_total").absolute(stats.missed);
         counter!("chat_cluster_requests_total").absolute(stats.requests);
         counter!("chat_cluster_new_epochs_total").absolute(stats.new_epochs);
+        counter!("chat_cluster_search_scans_total").absolute(stats.scans);
+        #[cfg(feature = "search-index")]
+        if let Some(waiting) = self.waiting_for_index() {
+            gauge!("chat_cluster_search_index_waiting").set(waiting as f64);
+        }
         // A histogram without values is exported too.
         drop(histogram!(COMMIT_SECONDS));
     }

@@ -17,6 +17,8 @@ use crate::life::{Life, is_token, random_number};
 use crate::link::{Client, Link};
 use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
+#[cfg(feature = "search-index")]
+use crate::search::SearchIndex;
 use crate::stats::count;
 use crate::users::Users;
 use crate::{OpenError, Options, Stats};
@@ -101,6 +103,12 @@ impl JetStreamStore {
         if let Some(claimed) = claimed {
             tasks.spawn(claimed.keep());
         }
+        #[cfg(feature = "search-index")]
+        if let Some(dir) = &options.search_index {
+            let log = chat_sqlite::LogIndex::open(dir, &options.stream)?;
+            let index = node.index.get_or_init(|| Arc::new(SearchIndex::new(log)));
+            tasks.spawn(Arc::clone(&node).keep_index(Arc::clone(index)));
+        }
         let replicas = info.config.num_replicas;
         let users = Users::new(Arc::clone(&node), replicas);
         let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
@@ -116,6 +124,14 @@ impl JetStreamStore {
     pub fn stats(&self) -> Stats {
         let requests = self.0.node.link.requests.load(Ordering::Relaxed);
         Stats { requests, ..self.0.node.counters.stats() }
+    }
+
+    /// Returns the number of messages of the stream that the search index of this server does not have, or `None` without
+    /// an index.
+    #[cfg(feature = "search-index")]
+    pub(crate) fn waiting_for_index(&self) -> Option<u64> {
+        let (index, life) = (self.0.node.index.get()?, self.0.node.life());
+        Some(life.highest().saturating_sub(index.place()))
     }
 
     /// Returns the copies that the stream had when the store was opened. [`Options::replicas`] is for a stream that is
@@ -192,6 +208,10 @@ impl Store for JetStreamStore {
         // All calls are answered: nothing is lost without them.
         let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;
         self.0.tasks.lock().abort_all();
+        #[cfg(feature = "search-index")]
+        if let Some(index) = self.0.node.index.get() {
+            index.close().await;
+        }
         Ok(())
     }
 }
@@ -270,7 +290,8 @@ impl Room for Opening {
         Ok(self.room.unread(&self.store.users, user, up_to).await?)
     }
 
-    /// Looks at the messages one by one, newest first, and at 20,000 at most.
+    /// Looks at the messages that the index of a server names. Without one, looks at the messages one by one, newest
+    /// first, and at 20,000 at most.
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let _call = self.store.call().await?;
         self.room.find_messages(&search).await

@@ -1,4 +1,5 @@
 //! The suite of `chat-store-conformance` on one server and on three. The rooms are open on one node, or on two in turn.
+//! In some clusters, the second node keeps a search index.
 
 #[path = "support/proxy.rs"]
 mod proxy;
@@ -15,6 +16,7 @@ use chat_core::{CommitSink, Health, Limits, MarkerError, Room, RoomName, Store, 
 use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
 use chat_store_conformance::{Backend, Capability, Fixture, certify_concurrently};
 use serde_json::json;
+use tempfile::TempDir;
 
 use proxy::Proxy;
 use servers::{Servers, request};
@@ -33,18 +35,21 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::join!(one.ready(), three.ready()) });
     let backends = [
-        backend("one_server", &one, 1, false),
-        backend("one_server_in_turn", &one, 1, true),
-        backend("three_servers", &three, 3, false),
+        backend("one_server", &one, 1, false, false),
+        backend("one_server_in_turn", &one, 1, true, true),
+        backend("three_servers", &three, 3, false, true),
     ];
     let verdict = certify_concurrently(THREADS, backends);
     drop((one, three));
     verdict
 }
 
-fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool) -> Backend {
+fn backend(name: &str, servers: &Servers, replicas: usize, in_turn: bool, has_index: bool) -> Backend {
     let server = servers.port(0);
-    let open = move |limits: Arc<Limits>| Cluster::open(server, replicas, in_turn, limits);
+    let open = move |limits: Arc<Limits>| {
+        let index = has_index.then(|| TempDir::new().expect("a directory"));
+        Cluster::open(server, replicas, in_turn, (index, limits))
+    };
     Backend::new(name, open).without(Capability::Purges, "the store has no purges")
 }
 
@@ -55,31 +60,40 @@ struct Cluster {
     stream: String,
     replicas: usize,
     limits: Arc<Limits>,
+    /// The directory of the search index of the second node.
+    index: Option<TempDir>,
     /// Opens rooms on all nodes in turn, whatever node the suite asks for.
     in_turn: Option<Arc<InTurn>>,
 }
 
 impl Cluster {
-    async fn open(server: u16, replicas: usize, in_turn: bool, limits: Arc<Limits>) -> Self {
+    async fn open(
+        server: u16,
+        replicas: usize,
+        in_turn: bool,
+        (index, limits): (Option<TempDir>, Arc<Limits>),
+    ) -> Self {
         static STREAMS: AtomicUsize = AtomicUsize::new(0);
         let stream = format!("t{}", STREAMS.fetch_add(1, Ordering::Relaxed));
         let mut ways = Vec::new();
         for _ in 0..NODES {
             ways.push(Proxy::start(server).await);
         }
-        let mut cluster = Self { nodes: Vec::new(), ways, stream, replicas, limits, in_turn: None };
+        let mut cluster = Self { nodes: Vec::new(), ways, stream, replicas, limits, index, in_turn: None };
         cluster.connect(in_turn).await;
         cluster
     }
 
     async fn connect(&mut self, in_turn: bool) {
         self.nodes.clear();
-        for way in &self.ways {
+        for (number, way) in self.ways.iter().enumerate() {
             let options = Options::default().with(|options| {
                 options.stream.clone_from(&self.stream);
                 options.replicas = self.replicas;
                 options.retain_messages = Some(self.limits.rooms.log_messages as u64);
                 options.max_keys_per_user = self.limits.rooms.log_keys;
+                let index = self.index.as_ref().filter(|_| number == 1);
+                options.search_index = index.map(|dir| dir.path().to_owned());
                 // The servers would tell the addresses of each other, which no way leads to.
                 options.connect = ConnectOptions::new().ignore_discovered_servers();
             });

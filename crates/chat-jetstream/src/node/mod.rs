@@ -21,6 +21,8 @@ use crate::life::{Life, token};
 use crate::link::Link;
 use crate::record::Unreadable;
 use crate::room::SharedRoom;
+#[cfg(feature = "search-index")]
+use crate::search::SearchIndex;
 use crate::stats::{Counters, count};
 
 pub(crate) use asked::Asked;
@@ -66,6 +68,9 @@ pub(crate) struct Node {
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
     comparing: tokio::sync::Mutex<()>,
     pub(crate) counters: Counters,
+    /// The search index, if this node keeps one.
+    #[cfg(feature = "search-index")]
+    pub(crate) index: OnceLock<Arc<SearchIndex>>,
 }
 
 impl Node {
@@ -90,6 +95,8 @@ impl Node {
             rounds: watch::Sender::new(0),
             comparing: tokio::sync::Mutex::default(),
             counters: Counters::default(),
+            #[cfg(feature = "search-index")]
+            index: OnceLock::new(),
         }
     }
 
