@@ -41,6 +41,7 @@ impl Cluster {
                 options.replicas = cluster.replicas();
                 options.node = Some(node.clone());
                 options.retain_messages = Retain::messages(&config.retain);
+                options.search_index.clone_from(&cluster.search_index);
                 options.connect = connect.clone();
             })
         };
@@ -119,6 +120,10 @@ impl From<chat_jetstream::OpenError> for OpenError {
     fn from(error: chat_jetstream::OpenError) -> Self {
         match error {
             chat_jetstream::OpenError::NameInUse(_) => Self::InUse(format!("--node: {error}")),
+            chat_jetstream::OpenError::Index(chat_sqlite::OpenError::InUse(_)) => {
+                Self::InUse(format!("--search-index: {error}"))
+            }
+            chat_jetstream::OpenError::Index(_) => Self::Failed(format!("--search-index: {error}")),
             _ => Self::Failed(format!("--cluster: {error}")),
         }
     }
