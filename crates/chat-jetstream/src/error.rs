@@ -53,6 +53,10 @@ pub enum OpenError {
     /// Another live server of the chat has the name of this one.
     #[error("another server of the chat has the name {0}; choose another name, or stop that server")]
     NameInUse(NodeId),
+    /// The search index cannot be used.
+    #[cfg(feature = "search-index")]
+    #[error("the search index cannot be used: {0}")]
+    Index(#[from] chat_sqlite::OpenError),
 }
 
 impl OpenError {

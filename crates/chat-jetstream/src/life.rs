@@ -152,6 +152,11 @@ impl Life {
         hex(&hash.chain_update(" ").chain_update(room.as_str()).finalize()[..16])
     }
 
+    /// Returns a name of the log of all rooms. It is another one after a loss of the end of the stream.
+    pub(crate) fn source(&self) -> String {
+        format!("{} {} {}", self.stream, self.life, self.epoch)
+    }
+
     /// Returns true if the stream has another life now.
     pub(crate) fn differs(&self, other: &Self) -> bool {
         (&self.life, &self.epoch) != (&other.life, &other.epoch)

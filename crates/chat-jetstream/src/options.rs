@@ -35,6 +35,10 @@ pub struct Options {
     /// ago are forgotten, and are read from the stream before the next message. A key takes about 50 bytes, and a room
     /// 512 besides. 0 is no limit. Default 256 MiB.
     pub max_key_bytes: usize,
+    /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created, if
+    /// its parent exists. One server of the chat uses it at a time. Default `None`.
+    #[cfg(feature = "search-index")]
+    pub search_index: Option<std::path::PathBuf>,
     /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.
     pub connect: ConnectOptions,
 }
@@ -58,6 +62,8 @@ impl Default for Options {
             retain_messages: None,
             max_keys_per_user: 10_000,
             max_key_bytes: 256 * 1024 * 1024,
+            #[cfg(feature = "search-index")]
+            search_index: None,
             connect: ConnectOptions::new(),
         }
     }
@@ -66,7 +72,10 @@ impl Default for Options {
 impl fmt::Debug for Options {
     /// Leaves out the settings of the connection, which have secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        let mut shown = f.debug_struct("Options");
+        #[cfg(feature = "search-index")]
+        shown.field("search_index", &self.search_index);
+        shown
             .field("stream", &self.stream)
             .field("streams", &self.streams)
             .field("replicas", &self.replicas)

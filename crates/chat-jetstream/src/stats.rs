@@ -31,6 +31,8 @@ pub struct Stats {
     pub unreadable: u64,
     /// Times that the keys of a room were read from the stream, because this node did not have them in memory.
     pub key_loads: u64,
+    /// Searches that have looked at the messages of a room one by one, because no index has answered.
+    pub scans: u64,
     /// Requests to the servers of the stream. Each second or so, a few are for the store itself.
     pub requests: u64,
 }
@@ -59,6 +61,7 @@ pub(crate) struct Counters {
     pub(crate) new_epochs: AtomicU64,
     pub(crate) unreadable: AtomicU64,
     pub(crate) key_loads: AtomicU64,
+    pub(crate) scans: AtomicU64,
 }
 
 impl Counters {
@@ -79,6 +82,7 @@ impl Counters {
             new_epochs: read(&self.new_epochs),
             unreadable: read(&self.unreadable),
             key_loads: read(&self.key_loads),
+            scans: read(&self.scans),
             ..Stats::default()
         }
     }
@@ -106,6 +110,12 @@ pub fn describe_metrics() {
     describe_counter!("chat_cluster_key_loads_total", "Rooms whose keys were read from the stream.");
     describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms of a stream.");
     describe_gauge!(STREAM_READY, "1 if the leader of the stream answers.");
+    describe_counter!("chat_cluster_search_scans_total", "Searches that no index has answered.");
+    #[cfg(feature = "search-index")]
+    describe_gauge!(
+        "chat_cluster_search_index_waiting",
+        "Messages of the streams that the search index of this server does not have."
+    );
     describe_gauge!("chat_cluster_nodes", "Servers of the chat that this one can reach, and this one.");
 }
 
@@ -126,6 +136,11 @@ impl JetStreamStore {
         for stream in self.streams() {
             let is_ready = f64::from(u8::from(stream.health == Health::Ready));
             gauge!(STREAM_READY, "stream" => stream.name).set(is_ready);
+        }
+        counter!("chat_cluster_search_scans_total").absolute(stats.scans);
+        #[cfg(feature = "search-index")]
+        if let Some(waiting) = self.waiting_for_index() {
+            gauge!("chat_cluster_search_index_waiting").set(waiting as f64);
         }
         // A histogram without values is exported too.
         drop(histogram!(COMMIT_SECONDS));

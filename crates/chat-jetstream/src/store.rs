@@ -1,3 +1,5 @@
+#[cfg(feature = "search-index")]
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,8 +17,12 @@ use tokio::time::timeout;
 
 use crate::life::{is_token, random_number};
 use crate::link::{Client, Link};
+#[cfg(feature = "search-index")]
+use crate::node::Node;
 use crate::node::{Asked, ClaimedName, Connection, Streams, open_streams};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
+#[cfg(feature = "search-index")]
+use crate::search::SearchIndex;
 use crate::shard::MAX_STREAMS;
 use crate::stats::count;
 use crate::users::Users;
@@ -100,6 +106,15 @@ impl JetStreamStore {
         if let Some(claimed) = claimed {
             tasks.spawn(claimed.keep());
         }
+        #[cfg(feature = "search-index")]
+        if let Some(dir) = &options.search_index {
+            for node in streams.iter() {
+                let stream = &node.link.stream;
+                let log = chat_sqlite::LogIndex::open(&index_dir(dir, stream, &options), stream)?;
+                let index = node.index.get_or_init(|| Arc::new(SearchIndex::new(log)));
+                tasks.spawn(Arc::clone(node).keep_index(Arc::clone(index)));
+            }
+        }
         let first = streams.first();
         let users = Users::new(Arc::clone(first), first.copies);
         let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
@@ -121,6 +136,27 @@ impl JetStreamStore {
     pub fn streams(&self) -> Vec<StreamStatus> {
         self.0.streams.iter().map(|node| node.status()).collect()
     }
+
+    /// Returns the number of messages of the streams that the search index of this server does not have, or `None` without
+    /// an index.
+    #[cfg(feature = "search-index")]
+    pub(crate) fn waiting_for_index(&self) -> Option<u64> {
+        let waiting = |node: &Arc<Node>| {
+            Some(node.life().highest().saturating_sub(node.index.get()?.place()))
+        };
+        self.0.streams.iter().map(waiting).sum()
+    }
+}
+
+/// Returns the directory of the search index of one stream.
+#[cfg(feature = "search-index")]
+fn index_dir(dir: &Path, stream: &str, options: &Options) -> PathBuf {
+    if options.streams == 1 {
+        return dir.to_owned();
+    }
+    // If it fails, the index in it is not opened, and says why.
+    let _is_there = std::fs::create_dir(dir);
+    dir.join(stream)
 }
 
 /// Returns true for the version of a server that can store several messages together.
@@ -189,6 +225,10 @@ impl Store for JetStreamStore {
         // All calls are answered: nothing is lost without them.
         let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;
         self.0.tasks.lock().abort_all();
+        #[cfg(feature = "search-index")]
+        for index in self.0.streams.iter().filter_map(|node| node.index.get()) {
+            index.close().await;
+        }
         Ok(())
     }
 }
@@ -267,7 +307,8 @@ impl Room for Opening {
         Ok(self.room.unread(&self.store.users, user, up_to).await?)
     }
 
-    /// Looks at the messages one by one, newest first, and at 20,000 at most.
+    /// Looks at the messages that the index of a server names. Without one, looks at the messages one by one, newest
+    /// first, and at 20,000 at most.
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let _call = self.store.call().await?;
         self.room.find_messages(&search).await

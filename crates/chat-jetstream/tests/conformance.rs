@@ -1,5 +1,5 @@
 //! The suite of `chat-store-conformance` on one server and on three. The rooms are open on one node, or on two in turn,
-//! and in one stream or in three.
+//! and in one stream or in three. In some clusters, the second node keeps a search index.
 
 #[path = "support/proxy.rs"]
 mod proxy;
@@ -16,6 +16,7 @@ use chat_core::{CommitSink, Health, Limits, MarkerError, Room, RoomName, Store, 
 use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
 use chat_store_conformance::{Backend, Capability, Fixture, certify_concurrently};
 use serde_json::json;
+use tempfile::TempDir;
 
 use proxy::Proxy;
 use servers::{Servers, request};
@@ -34,10 +35,10 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::join!(one.ready(), three.ready()) });
     let backends = [
-        backend("one_server", &one, Setup { streams: 1, replicas: 1, in_turn: false }),
-        backend("one_server_in_turn", &one, Setup { streams: 1, replicas: 1, in_turn: true }),
-        backend("three_streams_in_turn", &one, Setup { streams: 3, replicas: 1, in_turn: true }),
-        backend("three_servers", &three, Setup { streams: 1, replicas: 3, in_turn: false }),
+        backend("one_server", &one, Setup { streams: 1, replicas: 1, in_turn: false, has_index: false }),
+        backend("one_server_in_turn", &one, Setup { streams: 1, replicas: 1, in_turn: true, has_index: true }),
+        backend("three_streams_in_turn", &one, Setup { streams: 3, replicas: 1, in_turn: true, has_index: true }),
+        backend("three_servers", &three, Setup { streams: 1, replicas: 3, in_turn: false, has_index: true }),
     ];
     let verdict = certify_concurrently(THREADS, backends);
     drop((one, three));
@@ -51,6 +52,8 @@ struct Setup {
     replicas: usize,
     /// True if rooms are opened on all nodes in turn, whatever node the suite asks for.
     in_turn: bool,
+    /// True if the second node keeps a search index.
+    has_index: bool,
 }
 
 fn backend(name: &str, servers: &Servers, setup: Setup) -> Backend {
@@ -66,6 +69,9 @@ struct Cluster {
     stream: String,
     setup: Setup,
     limits: Arc<Limits>,
+    /// The directory of the search index of the second node.
+    index: Option<TempDir>,
+    /// Opens rooms on all nodes in turn, whatever node the suite asks for.
     in_turn: Option<Arc<InTurn>>,
 }
 
@@ -77,20 +83,23 @@ impl Cluster {
         for _ in 0..NODES {
             ways.push(Proxy::start(server).await);
         }
-        let mut cluster = Self { nodes: Vec::new(), ways, stream, setup, limits, in_turn: None };
+        let index = setup.has_index.then(|| TempDir::new().expect("a directory"));
+        let mut cluster = Self { nodes: Vec::new(), ways, stream, setup, limits, index, in_turn: None };
         cluster.connect().await;
         cluster
     }
 
     async fn connect(&mut self) {
         self.nodes.clear();
-        for way in &self.ways {
+        for (number, way) in self.ways.iter().enumerate() {
             let options = Options::default().with(|options| {
                 options.stream.clone_from(&self.stream);
                 options.streams = self.setup.streams;
                 options.replicas = self.setup.replicas;
                 options.retain_messages = Some(self.limits.rooms.log_messages as u64);
                 options.max_keys_per_user = self.limits.rooms.log_keys;
+                let index = self.index.as_ref().filter(|_| number == 1);
+                options.search_index = index.map(|dir| dir.path().to_owned());
                 // The servers would tell the addresses of each other, which no way leads to.
                 options.connect = ConnectOptions::new().ignore_discovered_servers();
             });

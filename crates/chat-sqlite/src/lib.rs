@@ -118,6 +118,12 @@
 //! the same transaction. A search scans the messages after that position one by one, so its result is exact at any time
 //! and after a crash. An index that is missing, damaged or of another epoch is built again.
 //!
+//! # An index for another store
+//!
+//! A [`LogIndex`] is a search index alone, with the same terms, in a file of its own. It is for a log that another store
+//! keeps, such as that of several servers: the store gives it what is appended, in order, and examines the messages that
+//! it finds.
+//!
 //! # Platforms
 //!
 //! The crate supports Unix only, because it uses file modes, inode numbers and positioned writes. It does not compile
@@ -129,6 +135,7 @@ compile_error!("chat-sqlite supports Unix only: it uses file modes, inode number
 
 mod database;
 mod error;
+mod log_index;
 mod maintenance;
 mod open;
 mod options;
@@ -141,6 +148,7 @@ mod threads;
 mod write;
 
 pub use error::OpenError;
+pub use log_index::{Candidates, IndexStep, LogIndex};
 pub use maintenance::{Compacted, Exported, ImportError, Imported, Progress, Report};
 pub use open::Opening;
 pub use options::{Durability, Options};

@@ -240,7 +240,7 @@ impl Room for SqliteRoom {
 
     async fn search(&self, search: Search) -> Result<SearchPage, SearchError> {
         let expression =
-            match_expression(&room_prefix(&self.name), &search.query).ok_or(SearchError::BadQuery)?;
+            match_expression(&room_prefix(self.name.as_str()), &search.query).ok_or(SearchError::BadQuery)?;
         let scan = Scan::new(&search, &self.limits);
         let mut task = SearchTask::new(self.name.clone(), expression, search.before, scan);
         let deadline = Instant::now().checked_add(self.call_timeout());

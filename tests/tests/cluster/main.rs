@@ -10,6 +10,7 @@ mod nodes;
 mod options;
 mod outages;
 mod participants;
+mod searches;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;
 mod storm;

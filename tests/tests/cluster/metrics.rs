@@ -3,7 +3,7 @@ use std::io::Write;
 use anyhow::{Context, Result, ensure};
 use chat_tests::metrics::{described, exported, values};
 use chat_tests::{Client, Daemon, eventually, exchange};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::task::block_in_place;
 
 use crate::nodes::{AXUM, node_with, servers};
@@ -41,8 +41,9 @@ pub(crate) async fn scrape(node: &Daemon) -> Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_describes_each_metric_of_a_cluster() -> Result<()> {
     let (servers, _client) = servers(1).await;
-    let token = token()?;
-    let node = node_with(AXUM, "a", &servers, &admin(&token)?)?;
+    let (token, index) = (token()?, TempDir::new()?);
+    let index = ["--search-index", index.path().to_str().context("a path in UTF-8")?];
+    let node = node_with(AXUM, "a", &servers, &[&index[..], &admin(&token)?].concat())?;
     let mut ann = Client::member(node.address(), "ann").await?;
     ensure!(ann.say("hi").await?["seq"] == 1);
     let text = &scrape(&node).await?;

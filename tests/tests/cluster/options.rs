@@ -18,6 +18,7 @@ fn contradictions_are_refused_with_file_and_line() -> Result<()> {
     for (text, error) in [
         ("node = \"a\"".to_owned(), ":1: --cluster: name the servers of NATS;"),
         ("cluster-streams = 4".to_owned(), ":1: --cluster: name the servers of NATS;"),
+        ("search-index = \"i\"".to_owned(), ":1: --search-index: it is for --cluster"),
         ("durability = \"replicated\"".to_owned(), ":1: --durability: replicated is for a cluster"),
         (cluster.to_owned(), ":1: --durability: say if each server of NATS has sync_interval: always (disk)"),
         (

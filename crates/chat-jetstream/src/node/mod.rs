@@ -23,6 +23,8 @@ use crate::life::{Life, token};
 use crate::link::Link;
 use crate::record::Unreadable;
 use crate::room::{QuietLogs, SharedRoom};
+#[cfg(feature = "search-index")]
+use crate::search::SearchIndex;
 use crate::shard::Shard;
 use crate::stats::{Counters, StreamStatus, count};
 
@@ -82,6 +84,9 @@ pub(crate) struct Node {
     /// Wakes the task that asks the leader of the stream.
     nudge: Notify,
     pub(crate) counters: Arc<Counters>,
+    /// The search index, if this node keeps one.
+    #[cfg(feature = "search-index")]
+    pub(crate) index: OnceLock<Arc<SearchIndex>>,
 }
 
 /// The values that a server of the chat has once for all streams.
@@ -117,6 +122,8 @@ impl Node {
             compared: Compared::default(),
             nudge: Notify::new(),
             counters: Arc::clone(&shared.counters),
+            #[cfg(feature = "search-index")]
+            index: OnceLock::new(),
         }
     }
 

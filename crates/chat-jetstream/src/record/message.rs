@@ -123,6 +123,12 @@ impl MessageState {
         self.changes.newest(ChangeKind::Deleted).is_some()
     }
 
+    /// Returns true if the message was edited or deleted.
+    #[cfg(feature = "search-index")]
+    pub(crate) fn has_other_text(&self) -> bool {
+        self.is_deleted() || self.changes.newest(ChangeKind::Edited).is_some()
+    }
+
     /// Returns true if the newest entry of the message is this one.
     pub(crate) fn is_at(&self, seq: u64) -> bool {
         self.changes.folded.rev == seq

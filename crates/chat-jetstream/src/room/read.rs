@@ -23,7 +23,7 @@ pub(super) const MAX_PAGE: usize = 1_024;
 const CHUNKS: (u64, u64) = (128, 4_096);
 
 /// Messages that a search examines at most.
-const MAX_SEARCHED: usize = 20_000;
+pub(super) const MAX_SEARCHED: usize = 20_000;
 
 /// The time for which a server may be behind the leader.
 pub(super) const MAX_LAG: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ impl SharedRoom {
     }
 
     /// Searches the log, message by message.
-    pub(crate) async fn find_messages(&self, search: &Search) -> Result<SearchPage, SearchError> {
+    pub(super) async fn scan_messages(&self, search: &Search) -> Result<SearchPage, SearchError> {
         let mut scan = Scan::new(search, &self.limits);
         let (mut before, mut searched) = (search.before.unwrap_or(u64::MAX), 0);
         loop {

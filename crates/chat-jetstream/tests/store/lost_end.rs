@@ -97,7 +97,7 @@ async fn a_lost_end_is_noticed_although_the_stream_is_longer_than_before() {
 }
 
 /// Stops the server, copies its directory, and starts it again.
-fn copy(servers: &mut Servers) {
+pub(crate) fn copy(servers: &mut Servers) {
     servers.kill(0);
     let home = servers.home(0);
     let status = Command::new("cp").arg("-r").arg(home).arg(home.with_extension("copy")).status();
@@ -106,7 +106,7 @@ fn copy(servers: &mut Servers) {
 }
 
 /// Stops the server, replaces its directory by the copy, and starts it again.
-fn restore(servers: &mut Servers) {
+pub(crate) fn restore(servers: &mut Servers) {
     servers.kill(0);
     let home = servers.home(0);
     fs::remove_dir_all(home).expect("a directory that can be removed");

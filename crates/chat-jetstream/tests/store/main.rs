@@ -14,6 +14,7 @@ mod lost_end;
 mod notices;
 mod opening;
 mod rules;
+mod search;
 mod sizes;
 mod streams;
 mod support;

@@ -50,8 +50,13 @@ impl Paths {
 
 /// Returns an error if another user could have prepared the directory or can change its files.
 pub(crate) fn verify_access(paths: &Paths) -> Result<(), OpenError> {
+    verify_files(&paths.dir, &paths.all())
+}
+
+/// Returns an error if another user could have prepared a directory, or can change these files of it.
+pub(crate) fn verify_files(dir: &Path, files: &[PathBuf]) -> Result<(), OpenError> {
     let insecure = |path: &Path, reason: String| OpenError::Insecure { path: path.to_owned(), reason };
-    let dir = if paths.dir.as_os_str().is_empty() { Path::new(".") } else { &paths.dir };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let metadata = fs::metadata(dir).map_err(OpenError::io("read", dir))?;
     let (owner, user) = (metadata.uid(), geteuid().as_raw());
     // The owner of a file can always change its permissions. Root can do that anyway.
@@ -70,13 +75,13 @@ pub(crate) fn verify_access(paths: &Paths) -> Result<(), OpenError> {
             ),
         ));
     }
-    for path in paths.all() {
-        match fs::symlink_metadata(&path) {
+    for path in files {
+        match fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.is_file() => {
-                return Err(insecure(&path, "it is not a regular file; remove it".to_owned()));
+                return Err(insecure(path, "it is not a regular file; remove it".to_owned()));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(OpenError::io("read", &path)(error));
+                return Err(OpenError::io("read", path)(error));
             }
             _ => {}
         }

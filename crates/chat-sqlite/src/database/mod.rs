@@ -18,7 +18,8 @@ pub(crate) use change::{ACT_KIND, ChangeRecord, PURGE_KIND, kind_column};
 pub(crate) use commit_mark::{CommitMark, CommitMarkFile, boot_id};
 pub(crate) use erasure_list::{Deletion, ErasureList, PurgedRange};
 pub(crate) use files::{
-    FileId, FileLock, Paths, exists, private_file, remove_database, sync_dir, verify_access, with_suffix,
+    FileId, FileLock, Paths, exists, private_file, remove_database, sync_dir, verify_access, verify_files,
+    with_suffix,
 };
 pub(crate) use identity::{Identity, StoreTimes, random_id, room_epoch};
 pub(crate) use message::MessageState;

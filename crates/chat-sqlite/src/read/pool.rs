@@ -51,7 +51,7 @@ impl ReaderPool {
         let opened = || {
             let connection = open()?;
             // The first read opens the write-ahead log.
-            connection.query_row("SELECT count(*) FROM store", (), |_| Ok(()))?;
+            connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
             Ok(connection)
         };
         let idle = (0..count).map(|_| opened()).collect::<rusqlite::Result<Vec<_>>>()?;

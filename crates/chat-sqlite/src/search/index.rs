@@ -162,7 +162,7 @@ fn index_room(
     let mut up_to = head;
     // The checksums of a room with a damaged name do not match either, so its messages cannot be read.
     if let Ok(name) = name.parse::<RoomName>() {
-        let prefix = room_prefix(&name);
+        let prefix = room_prefix(name.as_str());
         up_to = apply_changes(transaction, (room, &name, &prefix), from, up_to, unreadable)?;
         let mut messages = transaction.prepare_cached(
             "SELECT id, sum, frame FROM chat.messages WHERE id > ?1 AND id <= ?2 ORDER BY id",
@@ -270,13 +270,13 @@ fn purged_messages(transaction: &Connection, id: i64, entry: Vec<u8>) -> rusqlit
 }
 
 /// Returns `true` if the index may contain terms of a message that was deleted.
-pub(super) fn must_erase(connection: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn must_erase(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT must_erase FROM source")?.query_row((), |row| row.get(0))
 }
 
 /// Runs a step of the merge of all segments of the index into one: only then are the terms of deleted entries gone.
 /// Returns `true` if there may be more.
-pub(super) fn erase(transaction: &Connection, is_first: bool) -> rusqlite::Result<bool> {
+pub(crate) fn erase(transaction: &Connection, is_first: bool) -> rusqlite::Result<bool> {
     let before = transaction.total_changes();
     // A negative number starts a merge of all segments.
     let pages = if is_first { -ERASED_PAGES } else { ERASED_PAGES };
@@ -285,7 +285,7 @@ pub(super) fn erase(transaction: &Connection, is_first: bool) -> rusqlite::Resul
 }
 
 /// Records that the index contains no term of a body that was replaced or of a message that was deleted.
-pub(super) fn erased(transaction: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn erased(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.prepare_cached("UPDATE source SET must_erase = 0")?.execute(())?;
     Ok(())
 }

@@ -14,6 +14,7 @@ mod fsync;
 mod histories;
 mod imports;
 mod keys;
+mod log_index;
 mod maintenance;
 mod markers;
 mod moving;

@@ -54,6 +54,11 @@ pub(crate) struct ClusterOptions {
     #[arg(long, env = "CHATD_CLUSTER_CA", value_name = "FILE")]
     cluster_ca: Option<PathBuf>,
 
+    /// Keep a search index of all rooms of the cluster in this directory, for all servers; each server has its own [default:
+    /// none; without one, a search looks at the newest 20,000 messages]
+    #[arg(long, env = "CHATD_SEARCH_INDEX", value_name = "DIR")]
+    search_index: Option<PathBuf>,
+
     /// Set the name of this server in the cluster: 1 to 12 letters, digits and - [default: the end of the host name]
     #[arg(long, env = "CHATD_NODE", value_name = "NAME")]
     node: Option<NodeId>,
@@ -82,6 +87,9 @@ impl ClusterOptions {
             let is_named = self.cluster_name.is_some() || self.node.is_some() || self.replicas.is_some();
             let has_files = self.cluster_credentials.is_some() || self.cluster_ca.is_some();
             let is_sized = self.cluster_streams.is_some() || self.cluster_key_memory.is_some();
+            if self.search_index.is_some() {
+                add(&["search_index"], "--search-index: it is for --cluster; --data has an index of its own");
+            }
             if is_named || has_files || is_sized {
                 let text = "--cluster: name the servers of NATS; --cluster-name, --cluster-streams, \
                             --cluster-credentials, --cluster-ca, --cluster-key-memory, --node and --replicas need it";

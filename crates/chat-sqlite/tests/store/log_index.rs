@@ -1,0 +1,225 @@
+//! Tests of the index of a log that another store keeps.
+
+use std::fs;
+use std::path::Path;
+
+use chat_core::StoredMessage;
+use chat_sqlite::{IndexStep, LogIndex, OpenError};
+use tempfile::TempDir;
+
+/// An index of a log in which each record is at the place of ten times its first position.
+struct Log {
+    dir: TempDir,
+    index: LogIndex,
+}
+
+impl Log {
+    async fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let index = LogIndex::open(dir.path(), "chat").expect("an index");
+        assert_eq!(index.begin("a").await, Ok(0));
+        Self { dir, index }
+    }
+
+    /// Closes the index and opens it again for a log. Returns the place up to which it has it.
+    async fn reopen(&mut self, source: &str) -> u64 {
+        self.index.close().await;
+        self.index = LogIndex::open(self.dir.path(), "chat").expect("an index");
+        self.index.begin(source).await.expect("a place")
+    }
+
+    async fn apply(&self, steps: &[IndexStep]) -> bool {
+        let place = |step: &IndexStep| match step {
+            IndexStep::Record { entries, .. } => entries[0].seq * 10,
+            IndexStep::Form { stored, .. } => stored.seq * 10 + 5,
+        };
+        let steps: Vec<_> = steps.iter().map(|step| (place(step), step.clone())).collect();
+        let last = steps.iter().map(|(place, _)| *place).max().expect("a step");
+        self.index.apply(steps, last).await.expect("an index that can be written")
+    }
+
+    /// Returns the positions of all candidates, newest first, and checks their places.
+    async fn find(&self, query: &str, before: u64) -> Vec<u64> {
+        let (mut found, mut end) = (Vec::new(), before);
+        while end > 1 {
+            let page = self.index.candidates("lobby", query, end, 3).await.expect("an answer");
+            let page = page.expect("a room that is known");
+            assert!(page.positions.len() <= 3 && page.down_to < end, "{page:?} before {end}");
+            for (seq, place) in page.positions {
+                assert!(
+                    (1..=seq * 10).contains(&place) && (page.down_to..end).contains(&seq),
+                    "{seq} at {place}"
+                );
+                found.push(seq);
+            }
+            end = page.down_to;
+        }
+        found
+    }
+
+    fn has(&self, term: &str) -> bool {
+        let files = [".index", ".index-wal"].map(|end| self.dir.path().join(format!("chat{end}")));
+        files.iter().any(|file| finds(file, term))
+    }
+}
+
+fn finds(file: &Path, text: &str) -> bool {
+    fs::read(file).is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
+fn stored(seq: u64, text: &str) -> StoredMessage {
+    StoredMessage::new(seq, format!(r#"{{"type":"message","body":{{"text":"{text}"}}}}"#))
+}
+
+/// A record of the room, after the one that ends before it.
+fn record(first: u64, texts: &[&str]) -> IndexStep {
+    with_oldest(first, texts, 1)
+}
+
+fn with_oldest(first: u64, texts: &[&str], oldest: u64) -> IndexStep {
+    let entries: Vec<_> = (first..).zip(texts).map(|(seq, text)| stored(seq, text)).collect();
+    let (id, previous) = (entries.last().expect("an entry").seq + 1_000, first + 999);
+    let previous = if first == 1 { 0 } else { previous };
+    IndexStep::Record { room: "lobby".to_owned(), id, previous, oldest, entries, is_copy: false }
+}
+
+fn copy(first: u64, texts: &[&str]) -> IndexStep {
+    match record(first, texts) {
+        IndexStep::Record { room, id, previous, oldest, entries, .. } => {
+            IndexStep::Record { room, id, previous, oldest, entries, is_copy: true }
+        }
+        form @ IndexStep::Form { .. } => form,
+    }
+}
+
+fn form(seq: u64, text: &str, is_deleted: bool) -> IndexStep {
+    IndexStep::Form { room: "lobby".to_owned(), stored: stored(seq, text), is_deleted }
+}
+
+#[tokio::test]
+async fn messages_are_found_newest_first_and_in_pages() {
+    let mut log = Log::new().await;
+    let other = IndexStep::Record {
+        room: "hall".to_owned(),
+        id: 1,
+        previous: 0,
+        oldest: 1,
+        entries: vec![stored(1, "an apple")],
+        is_copy: false,
+    };
+    assert!(log.apply(&[other]).await);
+    for first in (1..=40).step_by(2) {
+        assert!(log.apply(&[record(first, &["a pear", "an apple"])]).await);
+    }
+    let even: Vec<u64> = (1..=20).rev().map(|number| number * 2).collect();
+    assert_eq!(log.find("APPLE", 41).await, even);
+    assert_eq!(log.find("apple", 11).await, [10, 8, 6, 4, 2]);
+    assert_eq!(log.find("plum", 41).await, [] as [u64; 0]);
+    assert_eq!(log.index.candidates("attic", "apple", 9, 9).await, Ok(None), "a room that is not known");
+    assert_eq!(log.reopen("a").await, 390);
+    assert_eq!(log.find("apple", 41).await, even);
+}
+
+#[tokio::test]
+async fn positions_that_the_index_was_not_given_are_candidates_until_it_gets_a_copy() {
+    let log = Log::new().await;
+    assert!(log.apply(&[record(1, &["one", "two"]), record(5, &["five"]), record(9, &["nine"])]).await);
+    assert_eq!(log.find("five", 10).await, [8, 7, 6, 5, 4, 3]);
+    assert_eq!(log.find("x", 13).await, [12, 11, 10, 8, 7, 6, 4, 3], "those after the end too");
+    assert!(log.apply(&[copy(7, &["seven"])]).await);
+    assert_eq!(log.find("seven", 10).await, [8, 7, 6, 4, 3]);
+    assert!(log.apply(&[copy(6, &["six"]), copy(8, &["eight"]), copy(3, &["three", "four"])]).await);
+    assert_eq!(log.find("x", 10).await, [6]);
+    assert_eq!(log.find("four", 10).await, [4]);
+    assert!(log.apply(&[copy(10, &["ten"]), record(11, &["eleven"])]).await);
+    assert_eq!(log.find("e", 12).await, [11, 10, 9, 8, 7, 5, 3, 1]);
+}
+
+#[tokio::test]
+async fn an_edited_message_is_found_by_its_present_text_although_an_earlier_one_comes_later() {
+    let log = Log::new().await;
+    assert!(log.apply(&[record(1, &["pear"]), record(3, &["end"])]).await);
+    // The record with 2 was replaced before the index has read it.
+    assert!(log.apply(&[form(1, "plum", false), form(2, "cherry", false), copy(2, &["grape"])]).await);
+    for (query, found) in [("pear", vec![]), ("plum", vec![1]), ("cherry", vec![2]), ("grape", vec![])] {
+        assert_eq!(log.find(query, 4).await, found, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_words_of_a_deleted_message_leave_the_files() {
+    let log = Log::new().await;
+    assert!(log.apply(&[record(1, &["xyz", "stays"]), record(3, &["jgh"])]).await);
+    assert!(log.apply(&[form(1, "kvw", false)]).await);
+    assert!(log.has("xyz") && log.has("kvw") && log.has("jgh"));
+    let deleted = IndexStep::Form {
+        room: "lobby".to_owned(),
+        stored: StoredMessage::new(1, r#"{"type":"message"}"#),
+        is_deleted: true,
+    };
+    assert!(log.apply(&[deleted]).await);
+    assert_eq!(log.find("kvw", 4).await, [] as [u64; 0]);
+    log.index.erase_deleted().await.expect("erased");
+    assert!(!log.has("xyz") && !log.has("kvw") && log.has("jgh"));
+    assert_eq!(log.find("stays", 4).await, [2]);
+}
+
+/// The index has the text of a message that was deleted before: only its copy says so.
+#[tokio::test]
+async fn a_copy_removes_the_words_of_a_message_that_was_deleted_before() {
+    let log = Log::new().await;
+    assert!(log.apply(&[record(1, &["xyz", "stays"])]).await);
+    assert!(log.has("xyz"));
+    assert!(log.apply(&[copy(1, &["", "stays"])]).await);
+    log.index.erase_deleted().await.expect("erased");
+    assert!(!log.has("xyz"));
+    assert_eq!(log.find("stays", 3).await, [2]);
+}
+
+#[tokio::test]
+async fn messages_below_the_oldest_position_are_removed() {
+    let log = Log::new().await;
+    assert!(log.apply(&[record(1, &["one", "two"]), record(4, &["four", "five"])]).await);
+    assert!(log.apply(&[with_oldest(6, &["six"], 5)]).await);
+    assert_eq!(log.find("o", 7).await, [] as [u64; 0]);
+    assert_eq!(log.find("i", 7).await, [6, 5]);
+    assert!(log.apply(&[form(4, "late", false)]).await);
+    assert_eq!(log.find("late", 7).await, [] as [u64; 0]);
+}
+
+#[tokio::test]
+async fn an_index_that_contradicts_the_log_or_is_of_another_one_begins_again() {
+    let mut log = Log::new().await;
+    assert!(log.apply(&[record(1, &["one"]), record(2, &["two"])]).await);
+    assert_eq!(log.reopen("a").await, 20);
+    let IndexStep::Record { room, id, oldest, entries, is_copy, .. } = record(3, &["three"]) else { return };
+    let foreign = IndexStep::Record { room, id, previous: 7, oldest, entries, is_copy };
+    assert!(!log.apply(&[foreign.clone()]).await, "it does not continue the record that the index has");
+    assert!(log.index.apply(Vec::new(), 40).await.is_err());
+    assert_eq!(log.index.begin("a").await, Ok(0));
+    // A log that contradicts itself is indexed as it is.
+    assert!(log.apply(&[record(1, &["one"]), record(2, &["two"]), foreign]).await);
+    assert_eq!(log.find("e", 4).await, [3, 1]);
+    assert_eq!(log.reopen("a").await, 30);
+    assert!(!log.apply(&[record(2, &["again"])]).await, "a position that the index has");
+    assert_eq!(log.reopen("a").await, 30);
+    assert_eq!(log.reopen("b").await, 0);
+    assert_eq!(log.index.candidates("lobby", "one", 9, 9).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_damaged_index_begins_again_and_a_used_one_is_refused() {
+    let mut log = Log::new().await;
+    let path = log.dir.path().join("chat.index");
+    for damage in [vec![0xa5; 8_192], Vec::new()] {
+        assert!(log.apply(&[record(1, &["one"])]).await);
+        log.index.close().await;
+        fs::write(&path, damage).expect("written");
+        assert_eq!(log.reopen("a").await, 0);
+    }
+    let refused = LogIndex::open(log.dir.path(), "chat");
+    assert!(matches!(refused, Err(OpenError::InUse(_))), "{refused:?}");
+    log.index.close().await;
+    assert!(log.index.begin("a").await.is_err(), "a closed index");
+    LogIndex::open(log.dir.path(), "chat").expect("a free directory");
+}
