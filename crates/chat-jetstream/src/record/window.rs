@@ -220,10 +220,10 @@ mod tests {
             map.retain(|_, keyed: &mut Keyed| Duration::from_millis(at - keyed.at) < window);
             let slot = (new.owner, new.slot);
             assert_eq!(keys.find(&new), Ok(map.get(&slot).copied()), "{number}");
-            if !map.contains_key(&slot) {
+            map.entry(slot).or_insert_with(|| {
                 keys.insert(&new, number, at);
-                map.insert(slot, Keyed { seq: number, at });
-            }
+                Keyed { seq: number, at }
+            });
             if number % 1_000 == 999 {
                 keys.shrink();
                 let each = keys.bytes() / map.len();
