@@ -141,9 +141,8 @@ impl JetStreamStore {
     /// an index.
     #[cfg(feature = "search-index")]
     pub(crate) fn waiting_for_index(&self) -> Option<u64> {
-        let waiting = |node: &Arc<Node>| {
-            Some(node.life().highest().saturating_sub(node.index.get()?.place()))
-        };
+        let waiting =
+            |node: &Arc<Node>| Some(node.life().highest().saturating_sub(node.index.get()?.place()));
         self.0.streams.iter().map(waiting).sum()
     }
 }

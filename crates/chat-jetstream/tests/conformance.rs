@@ -36,8 +36,16 @@ fn main() -> ExitCode {
     runtime.block_on(async { tokio::join!(one.ready(), three.ready()) });
     let backends = [
         backend("one_server", &one, Setup { streams: 1, replicas: 1, in_turn: false, has_index: false }),
-        backend("one_server_in_turn", &one, Setup { streams: 1, replicas: 1, in_turn: true, has_index: true }),
-        backend("three_streams_in_turn", &one, Setup { streams: 3, replicas: 1, in_turn: true, has_index: true }),
+        backend(
+            "one_server_in_turn",
+            &one,
+            Setup { streams: 1, replicas: 1, in_turn: true, has_index: true },
+        ),
+        backend(
+            "three_streams_in_turn",
+            &one,
+            Setup { streams: 3, replicas: 1, in_turn: true, has_index: true },
+        ),
         backend("three_servers", &three, Setup { streams: 1, replicas: 3, in_turn: false, has_index: true }),
     ];
     let verdict = certify_concurrently(THREADS, backends);
