@@ -5,6 +5,7 @@ mod claim;
 mod connection;
 mod heard;
 mod peers;
+mod purging;
 mod tasks;
 mod tend;
 
@@ -14,11 +15,11 @@ use std::time::Duration;
 
 use chat_core::{Health, Limits, RoomName, Unavailable};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::life::{Life, token};
-use crate::link::Link;
+use crate::link::{Link, LinkError};
 use crate::record::Unreadable;
 use crate::room::SharedRoom;
 use crate::stats::{Counters, count};
@@ -27,6 +28,7 @@ pub(crate) use asked::Asked;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use peers::Peers;
+pub(crate) use purging::{PurgePlace, Purging};
 pub(crate) use tend::wait_for_stream;
 
 /// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
@@ -42,6 +44,9 @@ const MAX_CUT: Duration = Duration::from_secs(10);
 /// The time for the leader of the stream to answer a question.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The removals from the stream that wait for their answers at the same time. Each costs the servers a write.
+const MAX_REMOVING: usize = 16;
+
 /// The open rooms after whose number those that are not open any more are forgotten.
 const SWEEP_ROOMS: usize = 1_024;
 
@@ -51,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) link: Link,
     pub(crate) connection: Arc<Connection>,
     pub(crate) peers: Peers,
+    /// The purges that this node carries out.
+    pub(crate) purging: Purging,
     pub(crate) max_keys_per_user: usize,
     pub(crate) retain_messages: Option<u64>,
     replicas: usize,
@@ -65,6 +72,8 @@ pub(crate) struct Node {
     rounds: watch::Sender<u64>,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
     comparing: tokio::sync::Mutex<()>,
+    /// The places of the removals that wait for their answers.
+    removing: Semaphore,
     pub(crate) counters: Counters,
 }
 
@@ -80,6 +89,7 @@ impl Node {
             link,
             connection,
             peers: Peers::new(name),
+            purging: Purging::default(),
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
             replicas: options.replicas,
@@ -89,8 +99,15 @@ impl Node {
             answered: Mutex::new(Instant::now()),
             rounds: watch::Sender::new(0),
             comparing: tokio::sync::Mutex::default(),
+            removing: Semaphore::new(MAX_REMOVING),
             counters: Counters::default(),
         }
+    }
+
+    /// Removes a message of the stream, and overwrites its bytes. Waits for its turn.
+    pub(crate) async fn remove(&self, place: u64) -> Result<(), LinkError> {
+        let _turn = self.removing.acquire().await;
+        self.link.erase(place).await
     }
 
     /// Returns the room of this name.
