@@ -56,7 +56,6 @@
 //! - An older copy of the stream that is restored has the texts that were deleted later.
 //! - A marker, or a list of followed rooms, that is damaged on the leader counts as none.
 //! - A page of a thread is `unavailable` if it needs a block that the leader has damaged too.
-//! - A page needs up to three requests for each record in it that was replaced. Many deletions make it slow.
 //! - Sends to a room wait while its old records are removed, which is once for 256 entries.
 //! - A server claims its name once, when it starts. After a lost connection it does not claim it again, so another
 //!   server may have the name too.
@@ -79,10 +78,10 @@
 //!
 //! # Limits of this version
 //!
-//! The store has no purges. A count of unread messages looks at 20,000 entries at most, also if most of them are
-//! changes; if there are more, the number is 100, which stands for each larger one. A search without an index looks at
-//! the messages of a room one by one, at 20,000 at most. A message has at most 500 reactions, because each change stores
-//! all of them again. A room has at most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of
+//! A count of unread messages looks at 20,000 entries at most, also if most of them are changes; if there are more, the
+//! number is 100, which stands for each larger one. A search without an index looks at the messages of a room one by one,
+//! at 20,000 at most. A message has at most 500 reactions, because each change stores all of them again. A room has at
+//! most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of
 //! messages or of acts reads all entries between them, also if there are many of the other kind.
 //!
 //! # Streams
@@ -101,7 +100,8 @@
 //! about 64 KiB at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room
 //! a record has dozens of entries, which then share one sync of the disk and one round of the servers. Each message is
 //! stored as the frame that is delivered, with its time and the hashes of its key. A record also has what a join needs:
-//! the oldest position, the number of messages so far, the newest act, and the pinned messages.
+//! the oldest position, the number of messages so far, the newest act, and the pinned messages. It names what is not
+//! complete: the deleted messages whose texts may be left, and the purges.
 //!
 //! A room has a subject, `<stream>.<life>.m.<hash of the name>`. No text of a user is in a subject. The **life** is a
 //! random number of the stream, so that a record which was meant for a stream that is lost is not stored in its
@@ -143,6 +143,17 @@
 //! log that the record continues, so that they hold exactly from the act on. A refusal stores nothing that could show a
 //! later act. So before it is given, the leader is asked if the log goes on. It is asked for each join of a room with
 //! an act too.
+//!
+//! # Purges
+//!
+//! The server that is asked for the room carries out a purge. It reads the log once, and deletes up to 32 messages of
+//! the user in one step: one entry, which is stored in one atomic batch with the new states of the messages. While the
+//! texts of a step are erased, the next one is stored. Each step is judged under the rules at its place. All records
+//! from the first step to the last one name the purge, the server, and how far it is, except after an act that takes
+//! the right to it away. So another server that has the room open, or opens it, completes a purge whose server is gone,
+//! or has made no progress for 15 s. Two servers that do so at once delete nothing twice.
+//!
+//! A purge is sent to its server with the end of the log at that time. If it arrives late, it deletes nothing newer.
 //!
 //! # Markers and followed rooms
 //!
@@ -238,12 +249,16 @@
 //! 1. stores the record again without the texts of its deleted messages, under the subject
 //!    `<stream>.<life>.r.<hash of the name>.<first position>`, if nobody has done so meanwhile,
 //! 2. removes the record with an overwrite (`STREAM.MSG.DELETE`), and
-//! 3. removes all states of the message but the last one in the same way.
+//! 3. removes all states of the message but the last one in the same way, if it had any.
 //!
-//! Then it answers. A reader that meets the hole reads the copy that replaces the record, so the order of the log
-//! stays. Each record names the deletions that may not be complete. A server that opens the room, or writes to it,
-//! completes them, and tries again each 1 to 60 s while the room is open. A crash between two steps therefore leaves a
-//! text in the files only until then.
+//! Then it answers. Up to 32 messages are erased together: their records are read in order, up to 16 copies are one
+//! atomic batch, and 4 records are removed at a time. If a message is alone in its record and was not changed, its
+//! deletion needs 7 requests, 3 of them for the erasure. A purge of many such messages needs 1.3 for each.
+//!
+//! A reader that meets the hole reads the copy that replaces the record, so the order of the log stays. It reads the
+//! copies for 256 positions in one request. Each record names the deletions that may not be complete. A server that
+//! opens the room, or writes to it, completes them, and tries again each 1 to 60 s while the room is open. A crash
+//! between two steps therefore leaves a text in the files only until then.
 //!
 //! After the answer, the text is in no file of a stream of one copy. With several copies, the other servers overwrite
 //! it some moments later, and the log of the replication has it until the servers compact that log: with nats-server

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{
-    AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds, Marked,
-    MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search, SearchError,
-    SearchPage, Standing, Store, ThreadError, Unavailable, Unread, UserKey,
+    Act, AppendError, AppendReceipt, ChangeError, ChangeReceipt, CommitSink, Health, Limits, LogBounds,
+    Marked, MarkerError, NewAct, NewChange, NewMessage, Page, Range, Room, RoomName, RoomRules, Search,
+    SearchError, SearchPage, Standing, Store, ThreadError, Unavailable, Unread, UserKey,
 };
 use parking_lot::Mutex;
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -189,6 +189,7 @@ impl Store for JetStreamStore {
         let sink = room.add_sink(sink);
         room.bounds().await?;
         room.resume_erasure(Duration::ZERO);
+        room.resume_purges();
         Ok(Arc::new(Opening { store: Arc::clone(&self.0), room, _sink: sink }))
     }
 
@@ -244,6 +245,10 @@ impl Opening {
     /// Stores a message, a change or an act on the node that is asked for the room, or on this one.
     async fn carry_out(&self, work: Work) -> Result<Receipt, ChangeError> {
         let _call = self.store.call().await?;
+        self.route(work).await
+    }
+
+    async fn route(&self, work: Work) -> Result<Receipt, ChangeError> {
         let node = &self.room.node;
         if let Some(other) = node.peers.of_room(&self.room.token) {
             let asked = Asked { room: self.room.name.clone(), work: &work };
@@ -269,6 +274,18 @@ impl Room for Opening {
 
     async fn govern(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
         self.carry_out(Work::Act(Box::new(act))).await.map(ChangeReceipt::from)
+    }
+
+    async fn purge(&self, act: NewAct) -> Result<ChangeReceipt, ChangeError> {
+        if !matches!(act.act, Act::Purge { .. }) {
+            return Err(ChangeError::Unsupported);
+        }
+        let order = {
+            let _call = self.store.call().await?;
+            self.room.purge_order(act).await?
+        };
+        // The store can be closed meanwhile. Another node completes the purge then.
+        self.route(Work::Purge(Box::new(order))).await.map(ChangeReceipt::from)
     }
 
     async fn standing(&self, user: &UserKey) -> Result<(RoomRules, Standing), Unavailable> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::{CommitSink, Health, Limits, MarkerError, Room, RoomName, Store, Unavailable, UserKey};
 use chat_jetstream::{ConnectOptions, JetStreamStore, Options};
-use chat_store_conformance::{Backend, Capability, Fixture, certify_concurrently};
+use chat_store_conformance::{Backend, Fixture, certify_concurrently};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -67,7 +67,7 @@ struct Setup {
 fn backend(name: &str, servers: &Servers, setup: Setup) -> Backend {
     let server = servers.port(0);
     let open = move |limits: Arc<Limits>| Cluster::open(server, setup, limits);
-    Backend::new(name, open).without(Capability::Purges, "the store has no purges")
+    Backend::new(name, open)
 }
 
 /// Two nodes of a chat with a stream of its own. Each has its own way to the server.

@@ -1,5 +1,6 @@
 //! The requests to the stream. They are the JSON API of JetStream, so that only the core of the client is needed.
 
+mod append;
 mod batch;
 mod client;
 mod stream;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use async_nats::client::{PublishErrorKind, RequestErrorKind};
+use async_nats::client::RequestErrorKind;
 use async_nats::{HeaderMap, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,9 +20,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::life::random_number;
 use crate::stats::count;
 
+pub(crate) use append::Part;
 pub(crate) use batch::{From, Stored};
 pub(crate) use client::{Client, Subscription};
 pub(crate) use stream::{StreamConfig, StreamInfo};
@@ -173,38 +174,13 @@ impl Link {
         record: Bytes,
         parts: &[(String, Bytes)],
     ) -> Result<u64, AppendRefused> {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Stream", self.stream.as_str());
-        headers.insert("Nats-Expected-Last-Subject-Sequence", last.to_string().as_str());
-        if !parts.is_empty() {
-            let batch = format!("{:016x}", random_number());
-            for (number, (subject, part)) in (1..).zip(parts) {
-                let headers = batch_headers(&batch, number);
-                let sent = self.client.publish(subject.clone(), None, Some(headers), part.clone()).await;
-                sent.map_err(|error| match error.kind() {
-                    PublishErrorKind::MaxPayloadExceeded => AppendRefused::Rejected(LinkError::TooLarge),
-                    _ => AppendRefused::Unknown,
-                })?;
-            }
-            headers.insert("Nats-Batch-Id", &*batch);
-            headers.insert("Nats-Batch-Sequence", (parts.len() + 1).to_string().as_str());
-            headers.insert("Nats-Batch-Commit", "1");
-        }
-        let request = Request::new().headers(headers).payload(record).timeout(Some(APPEND_TIMEOUT));
-        match self.request::<Acknowledged>(subject.to_owned(), request).await {
-            Ok(acknowledged) => Ok(acknowledged.seq),
-            Err(LinkError::NoResponders(_)) => Err(AppendRefused::NoLeader),
-            Err(LinkError::Refused { code, .. }) if code::WRONG_SEQUENCE.contains(&code) => {
-                Err(AppendRefused::WrongSequence)
-            }
-            Err(LinkError::Refused { code, .. }) if code::NO_BATCH.contains(&code) => {
-                Err(AppendRefused::Unknown)
-            }
-            Err(error @ (LinkError::Refused { .. } | LinkError::TooLarge)) => {
-                Err(AppendRefused::Rejected(error))
-            }
-            Err(_) => Err(AppendRefused::Unknown),
-        }
+        let part = |(subject, payload): &(String, Bytes)| {
+            let (subject, payload) = (subject.clone(), payload.clone());
+            Part { subject, last: None, payload }
+        };
+        let mut parts: Vec<_> = parts.iter().map(part).collect();
+        parts.push(Part { subject: subject.to_owned(), last: Some(last), payload: record });
+        self.append_each(&parts).await
     }
 
     /// Removes a message of the stream, and overwrites its bytes. One that is not there is removed already.
@@ -283,13 +259,6 @@ impl Link {
             Err(_) => Err(LinkError::Malformed),
         }
     }
-}
-
-fn batch_headers(batch: &str, number: usize) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert("Nats-Batch-Id", batch);
-    headers.insert("Nats-Batch-Sequence", number.to_string().as_str());
-    headers
 }
 
 /// Returns the largest payload that the server takes, with room for headers.

@@ -86,7 +86,10 @@ impl Node {
     pub(crate) async fn ask(&self, node: &str, asked: &Asked<&Work>) -> Option<Result<Receipt, ChangeError>> {
         let limits = self.limits()?;
         let payload = serde_json::to_vec(asked).ok()?;
-        let request = Request::new().payload(payload.into()).timeout(Some(limits.rooms.call_timeout));
+        let limits = &limits.rooms;
+        let is_purge = matches!(asked.work, Work::Purge(_));
+        let time = if is_purge { limits.purge_timeout } else { limits.call_timeout };
+        let request = Request::new().payload(payload.into()).timeout(Some(time));
         match self.link.client.request(self.asked_subject(node), request).await {
             Ok(answer) => {
                 let answer = serde_json::from_slice::<Answer>(&answer.payload);
@@ -122,6 +125,7 @@ mod tests {
     use chat_core::{Act, Change, NewAct, NewChange, NewMessage, RawValue, Role, User};
 
     use super::*;
+    use crate::room::PurgeOrder;
 
     #[test]
     fn an_asked_append_keeps_each_byte_of_the_body() {
@@ -130,8 +134,11 @@ mod tests {
         let change = NewChange::new(message.user.clone(), 7, Change::Edit { body: message.body.clone() });
         let act =
             NewAct::new(message.user.clone(), Act::Role { user: message.user.clone(), role: Role::Member });
-        let act = Work::Act(Box::new(act.with_role(Role::Owner).with_target_role(Role::Member).by_host()));
-        let works = [Work::Append(message.clone()), Work::Change(change.with_key("e".to_owned())), act];
+        let act = act.with_role(Role::Owner).with_target_role(Role::Member).by_host();
+        let purge = NewAct::new(message.user.clone(), Act::Purge { user: message.user.clone() });
+        let purge = Work::Purge(Box::new(PurgeOrder { act: purge, epoch: "e".to_owned(), up_to: 9 }));
+        let change = Work::Change(change.with_key("e".to_owned()));
+        let works = [Work::Append(message.clone()), change, Work::Act(Box::new(act)), purge];
         for work in &works {
             let asked = Asked { room: "lobby".parse().unwrap(), work };
             let read: Asked = serde_json::from_slice(&serde_json::to_vec(&asked).unwrap()).unwrap();
@@ -146,9 +153,9 @@ mod tests {
                 (Work::Change(read), Work::Change(sent)) => {
                     assert_eq!((read.content(), &read.user), (sent.content(), &sent.user));
                 }
-                (Work::Act(read), Work::Act(sent)) => {
-                    let rights = |act: &NewAct| (act.role, act.is_host, act.target_role);
-                    assert_eq!((&read.act, &read.user, rights(&read)), (&sent.act, &sent.user, rights(sent)));
+                (Work::Act(read), Work::Act(sent)) => assert_eq!(format!("{read:?}"), format!("{sent:?}")),
+                (Work::Purge(read), Work::Purge(sent)) => {
+                    assert_eq!(format!("{read:?}"), format!("{sent:?}"));
                 }
                 other => panic!("{other:?}"),
             }
@@ -171,7 +178,7 @@ mod tests {
             ChangeError::Unsupported,
         ];
         let quota = ChangeError::Unavailable(Unavailable::over_quota("full"));
-        let receipt = |seq, duplicate| Receipt { epoch: "e".to_owned(), seq, at: 2, duplicate };
+        let receipt = |seq, duplicate| Receipt::new("e".to_owned(), seq, 2, duplicate);
         let receipts = [receipt(Some(1), false), receipt(Some(1), true), receipt(None, false)];
         let results = errors.into_iter().chain([quota]).map(Err).chain(receipts.map(Ok));
         for result in results {

@@ -5,6 +5,7 @@ mod claim;
 mod connection;
 mod heard;
 mod peers;
+mod purging;
 mod signs;
 mod streams;
 mod tasks;
@@ -16,11 +17,11 @@ use std::time::Duration;
 
 use chat_core::{Health, Limits, RoomName, Unavailable};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::life::{Life, token};
-use crate::link::Link;
+use crate::link::{Link, LinkError};
 use crate::record::Unreadable;
 use crate::room::{QuietLogs, SharedRoom};
 #[cfg(feature = "search-index")]
@@ -35,6 +36,7 @@ use streams::OpenStream;
 pub(crate) use asked::Asked;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
+pub(crate) use purging::{PurgePlace, Purging};
 pub(crate) use streams::{Streams, open_streams};
 
 /// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
@@ -50,6 +52,9 @@ const MAX_CUT: Duration = Duration::from_secs(10);
 /// The time for the leader of the stream to answer a question.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The removals from the stream that wait for their answers at the same time. Each costs the servers a write.
+const MAX_REMOVING: usize = 16;
+
 /// The open rooms after whose number those that are not open any more are forgotten.
 const SWEEP_ROOMS: usize = 1_024;
 
@@ -63,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) copies: usize,
     pub(crate) connection: Arc<Connection>,
     pub(crate) peers: Arc<Peers>,
+    /// The purges that this node carries out.
+    pub(crate) purging: Purging,
     pub(crate) max_keys_per_user: usize,
     pub(crate) retain_messages: Option<u64>,
     /// The copies of the stream if it must be created again.
@@ -80,6 +87,8 @@ pub(crate) struct Node {
     rounds: Notify,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
     comparing: tokio::sync::Mutex<()>,
+    /// The places of the removals that wait for their answers.
+    removing: Semaphore,
     compared: Compared,
     /// Wakes the task that asks the leader of the stream.
     nudge: Notify,
@@ -109,6 +118,7 @@ impl Node {
             copies,
             connection: Arc::clone(&shared.connection),
             peers: Arc::clone(&shared.peers),
+            purging: Purging::default(),
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
             replicas: options.replicas,
@@ -119,12 +129,19 @@ impl Node {
             answered: Mutex::new(Instant::now()),
             rounds: Notify::new(),
             comparing: tokio::sync::Mutex::default(),
+            removing: Semaphore::new(MAX_REMOVING),
             compared: Compared::default(),
             nudge: Notify::new(),
             counters: Arc::clone(&shared.counters),
             #[cfg(feature = "search-index")]
             index: OnceLock::new(),
         }
+    }
+
+    /// Removes a message of the stream, and overwrites its bytes. Waits for its turn.
+    pub(crate) async fn remove(&self, place: u64) -> Result<(), LinkError> {
+        let _turn = self.removing.acquire().await;
+        self.link.erase(place).await
     }
 
     /// Returns the room of this name.

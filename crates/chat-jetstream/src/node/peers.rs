@@ -38,6 +38,11 @@ impl Peers {
         name != self.name && seen.insert(name.to_owned(), Instant::now()).is_none()
     }
 
+    /// Returns true if another node of this name is there.
+    pub(crate) fn is_there(&self, name: &str) -> bool {
+        self.seen.lock().get(name).is_some_and(|at| at.elapsed() < MAX_SILENCE)
+    }
+
     /// Records that a node does not answer.
     pub(crate) fn lost(&self, name: &str) {
         self.seen.lock().remove(name);

@@ -52,6 +52,7 @@ impl Node {
         }
         let finish = |room: Arc<SharedRoom>| async move {
             room.finish_renewal().await?;
+            room.resume_purges();
             room.look_if_missed().await
         };
         self.for_each_room(finish).await

@@ -1,7 +1,9 @@
+use std::slice;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chat_core::{ChangeEntry, RoomName, StoredMessage};
 
-use super::KeyUse;
+use super::{KeyUse, put_count};
 
 /// The bytes of an entry without its frame, at most.
 const ENTRY_BYTES: usize = 80;
@@ -13,6 +15,7 @@ mod flag {
     pub(super) const CONNECTION: u8 = 4;
     pub(super) const CHANGE: u8 = 8;
     pub(super) const ACT: u8 = 16;
+    pub(super) const TARGETS: u8 = 32;
 }
 
 /// An entry of a record.
@@ -38,7 +41,11 @@ pub(crate) enum Content {
     /// A change of a message. The state of the message after it is a message of the stream of its own.
     Change(ChangeEntry),
     /// An act, as the event that was delivered. It stays as it is.
-    Act(Bytes),
+    Act {
+        frame: Bytes,
+        /// The messages that a purge has deleted.
+        targets: Vec<u64>,
+    },
 }
 
 impl Entry {
@@ -46,7 +53,7 @@ impl Entry {
     pub(crate) fn change(&self) -> Option<&ChangeEntry> {
         match &self.content {
             Content::Change(change) => Some(change),
-            Content::Message { .. } | Content::Act(_) => None,
+            Content::Message { .. } | Content::Act { .. } => None,
         }
     }
 
@@ -55,7 +62,7 @@ impl Entry {
     }
 
     pub(crate) fn is_act(&self) -> bool {
-        matches!(self.content, Content::Act(_))
+        matches!(self.content, Content::Act { .. })
     }
 
     /// Returns the position of the message that the entry is or changes, `None` for an act.
@@ -63,14 +70,23 @@ impl Entry {
         match &self.content {
             Content::Message { .. } => Some(self.seq),
             Content::Change(change) => Some(change.target),
-            Content::Act(_) => None,
+            Content::Act { .. } => None,
+        }
+    }
+
+    /// Returns the messages that the entry changes or purges.
+    pub(crate) fn targets(&self) -> &[u64] {
+        match &self.content {
+            Content::Message { .. } => &[],
+            Content::Change(change) => slice::from_ref(&change.target),
+            Content::Act { targets, .. } => targets,
         }
     }
 
     /// Returns the entry as it is without a state of the message: as it was sent, or as replaced by a later change.
     pub(crate) fn without_state(&self, room: &RoomName) -> StoredMessage {
         match &self.content {
-            Content::Message { frame, .. } | Content::Act(frame) => {
+            Content::Message { frame, .. } | Content::Act { frame, .. } => {
                 StoredMessage::new(self.seq, frame.clone())
             }
             Content::Change(change) => change.encode(room, None),
@@ -81,7 +97,8 @@ impl Entry {
     pub(crate) fn max_bytes(&self) -> usize {
         ENTRY_BYTES
             + match &self.content {
-                Content::Message { frame, .. } | Content::Act(frame) => frame.len(),
+                Content::Message { frame, .. } => frame.len(),
+                Content::Act { frame, targets } => frame.len() + 2 + 8 * targets.len(),
                 Content::Change(change) => change_text(change).len(),
             }
     }
@@ -93,16 +110,25 @@ impl Entry {
                 (if *is_guest { flag::GUEST } else { 0 }, *connection, frame.clone())
             }
             Content::Change(change) => (flag::CHANGE, None, change_text(change)),
-            Content::Act(frame) => (flag::ACT, None, frame.clone()),
+            Content::Act { frame, .. } => (flag::ACT, None, frame.clone()),
         };
         let has = |part: bool, flag| if part { flag } else { 0 };
         bytes.put_u64(*at);
-        bytes.put_u8(kind | has(key.is_some(), flag::KEY) | has(connection.is_some(), flag::CONNECTION));
+        let targets = match content {
+            Content::Act { targets, .. } => &**targets,
+            _ => &[],
+        };
+        let parts = has(key.is_some(), flag::KEY) | has(connection.is_some(), flag::CONNECTION);
+        bytes.put_u8(kind | parts | has(!targets.is_empty(), flag::TARGETS));
         if let Some(key) = key {
             key.encode(bytes);
         }
         if let Some(connection) = connection {
             bytes.put_u64(connection);
+        }
+        if !targets.is_empty() {
+            put_count(bytes, targets.len());
+            targets.iter().for_each(|seq| bytes.put_u64(*seq));
         }
         bytes.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         bytes.put_slice(&text);
@@ -114,6 +140,8 @@ impl Entry {
         let has = |flag| flags & flag != 0;
         let key = if has(flag::KEY) { Some(KeyUse::decode(bytes)?) } else { None };
         let connection = if has(flag::CONNECTION) { Some(bytes.try_get_u64().ok()?) } else { None };
+        let count = if has(flag::TARGETS) { bytes.try_get_u16().ok()? } else { 0 };
+        let targets = (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()?;
         let length = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
         if bytes.remaining() < length {
             return None;
@@ -122,7 +150,7 @@ impl Entry {
         let content = if has(flag::CHANGE) {
             Content::Change(serde_json::from_slice(&text).ok()?)
         } else if has(flag::ACT) {
-            Content::Act(text)
+            Content::Act { frame: text, targets }
         } else {
             Content::Message { frame: text, is_guest: has(flag::GUEST), connection }
         };

@@ -82,11 +82,7 @@ impl MessageState {
                 self.changes.edit(seq, Edited::new(at).with_by(other));
             }
             Change::Delete { reason } => {
-                self.changes.delete(seq, Deleted::new(at, by.clone(), reason.clone()));
-                self.message.erase();
-                self.reactions = ReactionSets::default();
-                let own = |entry: &&ChangeEntry| entry.target == change.target;
-                self.erased = recent.iter().filter(own).cloned().collect();
+                self.delete(change.target, seq, Deleted::new(at, by.clone(), reason.clone()), recent);
             }
             Change::React { reaction, on } => {
                 let state = self.reactions.set(reaction, by, *on, seq, self.changes.edit);
@@ -96,6 +92,20 @@ impl MessageState {
             // The writer has refused it.
             _ => {}
         }
+    }
+
+    /// Deletes the message, which is at the position `target`, as the entry `seq`. `recent` are the newest changes of
+    /// the room.
+    pub(crate) fn delete(&mut self, target: u64, seq: u64, deleted: Deleted, recent: &[ChangeEntry]) {
+        self.changes.delete(seq, deleted);
+        self.message.erase();
+        self.reactions = ReactionSets::default();
+        self.erased = recent.iter().filter(|entry| entry.target == target).cloned().collect();
+    }
+
+    /// Returns true if the message is or was pinned.
+    pub(crate) fn has_pin_change(&self) -> bool {
+        self.changes.newest(ChangeKind::Pinned).is_some()
     }
 
     /// Returns the message as a link sees it.

@@ -3,6 +3,7 @@
 mod entry;
 mod keyed;
 mod message;
+mod purge;
 mod rules;
 mod thread;
 mod window;
@@ -12,6 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub(crate) use entry::{Content, Entry};
 pub(crate) use keyed::{KeyUse, user_token};
 pub(crate) use message::MessageState;
+pub(crate) use purge::Purge;
 pub(crate) use rules::RulesPart;
 pub(crate) use thread::{BLOCK, Block, Reply, Thread};
 pub(crate) use window::{KeyWindow, Keyed};
@@ -20,11 +22,13 @@ pub(crate) use window::{KeyWindow, Keyed};
 const VERSION: u8 = 3;
 
 /// The bytes of a record before its lists.
-const HEAD_BYTES: usize = 2 + 7 * 8 + 3 * 2;
+const HEAD_BYTES: usize = 2 + 8 * 8 + 4 * 2;
 
 /// The properties of the room that a record names.
 mod flag {
     pub(super) const THREADS: u8 = 1;
+    /// The record names the newest entry of a purge, and the purges that are not complete.
+    pub(super) const PURGES: u8 = 2;
 }
 
 /// The bytes of the checksum at the end of a record.
@@ -56,10 +60,14 @@ pub(crate) struct Record {
     pub(crate) has_threads: bool,
     /// The position of the room's newest act; 0 without one. The rules of the room are in messages of their own.
     pub(crate) ruled: u64,
+    /// The position of the newest act or entry of a purge; 0 without one.
+    pub(crate) acted: u64,
     /// The pinned messages once this record is stored.
     pub(crate) pins: Vec<u64>,
     /// The deleted messages whose text may not be erased yet.
     pub(crate) erasing: Vec<u64>,
+    /// The purges that are not complete.
+    pub(crate) purges: Vec<Purge>,
     /// The entries: at least one.
     pub(crate) entries: Vec<Entry>,
 }
@@ -87,25 +95,33 @@ impl Record {
         self.entries.last().map_or(0, |entry| entry.at)
     }
 
-    /// Returns the messages that the entries change.
+    /// Returns the messages that the entries change or purge.
     pub(crate) fn targets(&self) -> impl Iterator<Item = u64> {
-        self.entries.iter().filter_map(|entry| Some(entry.change()?.target))
+        self.entries.iter().flat_map(Entry::targets).copied()
     }
 
     pub(crate) fn encode(&self) -> Bytes {
         let entries: usize = self.entries.iter().map(Entry::max_bytes).sum();
-        let lists = 8 * (self.pins.len() + self.erasing.len());
+        let purges: usize = self.purges.iter().map(Purge::bytes).sum();
+        let lists = 8 * (self.pins.len() + self.erasing.len()) + purges;
         let mut bytes = BytesMut::with_capacity(HEAD_BYTES + lists + entries + SUM_BYTES);
         bytes.put_u8(VERSION);
-        bytes.put_u8(if self.has_threads { flag::THREADS } else { 0 });
+        let has = |part: bool, flag| if part { flag } else { 0 };
+        let has_purges = self.acted > self.ruled || !self.purges.is_empty();
+        bytes.put_u8(has(self.has_threads, flag::THREADS) | has(has_purges, flag::PURGES));
         let replaced = if self.copy.is_some() { self.place } else { 0 };
-        for number in [self.id, self.previous, self.oldest, self.messages, self.ruled, replaced, self.first()]
-        {
+        let Self { id, previous, oldest, messages, ruled, acted, .. } = *self;
+        for number in [id, previous, oldest, messages, ruled, replaced, self.first()] {
             bytes.put_u64(number);
         }
         for list in [&self.pins, &self.erasing] {
             put_count(&mut bytes, list.len());
             list.iter().for_each(|seq| bytes.put_u64(*seq));
+        }
+        if has_purges {
+            bytes.put_u64(acted);
+            put_count(&mut bytes, self.purges.len());
+            self.purges.iter().for_each(|purge| purge.encode(&mut bytes));
         }
         put_count(&mut bytes, self.entries.len());
         self.entries.iter().for_each(|entry| entry.encode(&mut bytes));
@@ -132,6 +148,12 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()
     };
     let (pins, erasing) = (list()?, list()?);
+    let (acted, purges) = if flags & flag::PURGES != 0 {
+        let (acted, count) = (bytes.try_get_u64().ok()?, bytes.try_get_u16().ok()?);
+        (acted, (0..count).map(|_| Purge::decode(&mut bytes)).collect::<Option<Vec<_>>>()?)
+    } else {
+        (ruled, Vec::new())
+    };
     let count = bytes.try_get_u16().ok()?;
     let entries = (first..).take(count.into()).map(|seq| Entry::decode(seq, &mut bytes));
     let entries = entries.collect::<Option<Vec<_>>>()?;
@@ -147,8 +169,10 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         messages,
         has_threads,
         ruled,
+        acted,
         pins,
         erasing,
+        purges,
         entries,
     })
 }
@@ -172,7 +196,7 @@ pub(crate) fn without_sum(mut bytes: Bytes) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::{ChangeEntry, ChangeKind, User};
+    use chat_core::{Act, ChangeEntry, ChangeKind, NewAct, User};
 
     use super::*;
 
@@ -183,6 +207,10 @@ mod tests {
             is_guest: connection.is_some(),
             connection,
         };
+        let act = |frame: &'static [u8], targets: &[u64]| Content::Act {
+            frame: Bytes::from_static(frame),
+            targets: targets.to_vec(),
+        };
         let key = KeyUse { owner: 7, slot: [1; 16], digest: [2; 20] };
         let ann = User::guest("ann").unwrap();
         let change = ChangeEntry::new(42, 1_700_000_000_042, ann, 40, ChangeKind::Pinned);
@@ -190,21 +218,28 @@ mod tests {
             entry(41, message(r#"{"type":"message"}"#, Some(8)), Some(key)),
             entry(42, Content::Change(change), None),
             entry(43, message("{}", None), None),
-            entry(44, Content::Act(Bytes::from_static(br#"{"type":"role"}"#)), None),
+            entry(44, act(br#"{"type":"role"}"#, &[]), None),
+            entry(45, act(br#"{"type":"purged"}"#, &[40, 41]), None),
         ];
         let (pins, erasing) = (vec![40], vec![12, 13]);
-        let (place, copy, has_threads, ruled) = (9, None, true, 44);
+        let (place, copy, oldest, messages, has_threads, ruled, acted) = (9, None, 3, 30, true, 44, 45);
+        let purge =
+            NewAct::new(User::guest("ann").unwrap(), Act::Purge { user: User::guest("eve").unwrap() });
+        let purges = vec![Purge::new(8, "n1".to_owned(), &purge, 43)];
+        let (id, previous) = (5, 4);
         Record {
             place,
             copy,
-            id: 5,
-            previous: 4,
-            oldest: 3,
-            messages: 30,
+            id,
+            previous,
+            oldest,
+            messages,
             has_threads,
             ruled,
+            acted,
             pins,
             erasing,
+            purges,
             entries,
         }
     }
@@ -213,8 +248,8 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let record = record();
         assert_eq!(Record::decode(9, record.encode()), Ok(record.clone()));
-        assert_eq!((record.first(), record.last(), record.at()), (41, 44, 1_700_000_000_044));
-        assert_eq!(record.targets().collect::<Vec<_>>(), [40]);
+        assert_eq!((record.first(), record.last(), record.at()), (41, 45, 1_700_000_000_045));
+        assert_eq!(record.targets().collect::<Vec<_>>(), [40, 40, 41]);
         let copy = Record { copy: Some(70), ..record };
         assert_eq!(
             Record::decode(70, copy.encode()),

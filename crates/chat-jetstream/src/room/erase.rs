@@ -1,27 +1,51 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chat_core::Unavailable;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use crate::life::Life;
-use crate::link::{AppendRefused, From};
-use crate::record::{Content, Record};
+use crate::link::From;
+use crate::record::MessageState;
 
 use super::SharedRoom;
 use super::read::{MAX_LAG, wait_for_replica};
-use super::records::Records;
 
-/// The tries to replace a record that other nodes replace at the same time.
-const MAX_TRIES: usize = 32;
+/// The messages whose texts are erased together.
+const TOGETHER: usize = 32;
+
+/// The removals from the stream that wait for their answers at the same time, for one room.
+const MAX_REMOVING: usize = 4;
 
 /// The messages of a subject in one request.
 const BATCH: usize = 64;
 
 /// The pause after an erasure that has failed. Each further one is longer, up to the second value.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A deleted message whose text is to be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Erasure {
+    pub(super) seq: u64,
+    /// The event of the message without its text. `None` if the node has not stored the deletion itself.
+    pub(super) frame: Option<Bytes>,
+    /// True if the stream may have earlier states of the message.
+    pub(super) has_states: bool,
+}
+
+impl Erasure {
+    /// Returns the erasure of a message of which only the position is known.
+    fn unknown(seq: u64) -> Self {
+        Self { seq, frame: None, has_states: true }
+    }
+}
+
+/// The messages whose texts could not be erased, and the reasons.
+pub(super) type Failed = BTreeMap<u64, Unavailable>;
 
 impl SharedRoom {
     /// Continues to erase the text of deleted messages after a time, as long as that is not complete and the room is
@@ -45,7 +69,8 @@ impl SharedRoom {
                 if targets.is_empty() || room.is_resuming.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                let failed = room.erase(&life, &targets).await.into_iter().find_map(Result::err);
+                let erasures: Vec<_> = targets.into_iter().map(Erasure::unknown).collect();
+                let failed = room.erase(&life, &erasures).await.into_iter().find_map(Result::err);
                 pause = if failed.is_some() { (pause * 2).clamp(RETRY.0, RETRY.1) } else { RETRY.0 };
                 if let Some(error) = failed {
                     tracing::warn!(%error, stream = %room.node.link.stream, "text of deleted messages not erased yet");
@@ -56,145 +81,127 @@ impl SharedRoom {
 
     /// Erases the text of messages that the log has as deleted, wherever the stream has it. It can be repeated. Returns
     /// a result for each message.
-    pub(super) async fn erase(&self, life: &Arc<Life>, targets: &[u64]) -> Vec<Result<(), Unavailable>> {
-        let (mut replaced, mut results) = (BTreeSet::new(), Vec::with_capacity(targets.len()));
-        for target in targets {
-            // A turn for each, so that many that fail do not keep a new one waiting.
+    pub(super) async fn erase(&self, life: &Arc<Life>, erasures: &[Erasure]) -> Vec<Result<(), Unavailable>> {
+        let mut results = Vec::with_capacity(erasures.len());
+        for erasures in erasures.chunks(TOGETHER) {
+            // A turn for some, so that many that fail do not keep a new one waiting.
             let _turn = self.erasing.lock().await;
-            // Another task may have erased it meanwhile.
-            let is_erased = self.state.lock().is_erased(life, *target);
-            let result = if is_erased { Ok(()) } else { self.erase_one(life, *target, &mut replaced).await };
-            results.push(result);
+            // Another task may have erased some meanwhile.
+            let left: Vec<_> = {
+                let state = self.state.lock();
+                erasures.iter().filter(|erasure| !state.is_erased(life, erasure.seq)).collect()
+            };
+            let failed = self.erase_together(life, left).await;
+            results.extend(erasures.iter().map(|Erasure { seq, .. }| match &failed {
+                Ok(failed) => failed.get(seq).map_or(Ok(()), |error| Err(error.clone())),
+                Err(error) => Err(error.clone()),
+            }));
         }
         results
     }
 
-    /// Erases the text of a message. `replaced` are the deleted messages whose records are replaced already.
-    async fn erase_one(
+    /// Erases the texts of some messages. Returns those that cannot be erased now, unless none can.
+    async fn erase_together(
         &self,
         life: &Arc<Life>,
-        target: u64,
-        replaced: &mut BTreeSet<u64>,
-    ) -> Result<(), Unavailable> {
-        if !replaced.contains(&target) {
-            replaced.extend(self.replace(life, target).await?);
+        mut erasures: Vec<&Erasure>,
+    ) -> Result<Failed, Unavailable> {
+        if erasures.is_empty() {
+            return Ok(Failed::default());
         }
-        self.erase_states(life, target).await?;
-        self.state.lock().note_erased(life, target);
+        erasures.sort_unstable_by_key(|erasure| erasure.seq);
+        erasures.dedup_by_key(|erasure| erasure.seq);
+        let (frames, mut failed) = self.erased_frames(life, &erasures).await?;
+        failed.append(&mut self.replace(life, frames).await?);
+        let has_states = |erasure: &&&Erasure| erasure.has_states && !failed.contains_key(&erasure.seq);
+        let changed: Vec<_> = erasures.iter().filter(has_states).map(|erasure| erasure.seq).collect();
+        let erasing: Vec<_> = changed.into_iter().map(|seq| self.erase_states(life, seq)).collect();
+        let mut erasing = stream::iter(erasing).buffer_unordered(MAX_REMOVING);
+        while erasing.try_next().await?.is_some() {}
+        let mut state = self.state.lock();
+        for Erasure { seq, .. } in erasures {
+            if !failed.contains_key(seq) {
+                state.note_erased(life, *seq);
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Returns the events of deleted messages without their texts. One that retention removes has none.
+    async fn erased_frames(
+        &self,
+        life: &Arc<Life>,
+        erasures: &[&Erasure],
+    ) -> Result<(BTreeMap<u64, Bytes>, Failed), Unavailable> {
+        let known = erasures.iter().filter_map(|erasure| Some((erasure.seq, erasure.frame.clone()?)));
+        let (mut frames, mut failed): (BTreeMap<_, _>, _) = (known.collect(), Failed::default());
+        let unknown: Vec<_> =
+            erasures.iter().map(|erasure| erasure.seq).filter(|seq| !frames.contains_key(seq)).collect();
+        if unknown.is_empty() {
+            return Ok((frames, failed));
+        }
+        let least = self.known().tail.place;
+        let mut states = self.states(life, unknown.iter().copied(), least).await?.states;
+        for seq in unknown {
+            let state = states.remove(&seq).and_then(|(_, state)| state);
+            match state.filter(MessageState::is_deleted) {
+                Some(state) => drop(frames.insert(seq, state.stored(&self.name, seq).frame)),
+                // Retention is removing it: its state is removed first.
+                None if seq < self.known().tail.first() => {}
+                None => {
+                    let error = Unavailable::new("the state of a deleted message cannot be read");
+                    failed.insert(seq, error);
+                }
+            }
+        }
+        Ok((frames, failed))
+    }
+
+    /// Removes messages from the stream, and overwrites their bytes.
+    pub(super) async fn remove(&self, places: Vec<u64>) -> Result<(), Unavailable> {
+        let removing: Vec<_> = places.into_iter().map(|place| self.node.remove(place)).collect();
+        let mut removing = stream::iter(removing).buffer_unordered(MAX_REMOVING);
+        while removing.try_next().await?.is_some() {}
         Ok(())
     }
 
-    /// Stores the record with a message again, without the text of deleted messages, and removes the first form.
-    /// Returns the deleted messages of the record.
-    async fn replace(&self, life: &Arc<Life>, seq: u64) -> Result<Vec<u64>, Unavailable> {
-        for _ in 0..MAX_TRIES {
-            let Some(mut record) = self.record_with(life, seq).await? else { return Ok(Vec::new()) };
-            let subject = life.copy_subject(&self.token, record.first());
-            // A copy may be there although the record is not removed yet.
-            if let Some((place, bytes)) = self.node.link.last(&subject).await? {
-                record =
-                    Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
-            }
-            let (original, mut copy) = (record.place, record.copy);
-            let seqs: Vec<_> =
-                record.entries.iter().filter(|entry| entry.is_message()).map(|e| e.seq).collect();
-            let least = self.known().tail.place;
-            let found = self.states(life, seqs, least).await?;
-            let (mut deleted, mut is_altered) = (Vec::new(), false);
-            for entry in &mut record.entries {
-                let Some((_, state)) = found.states.get(&entry.seq) else { continue };
-                let Some(state) = state.as_ref().filter(|state| state.is_deleted()) else { continue };
-                deleted.push(entry.seq);
-                if let Content::Message { frame, .. } = &mut entry.content {
-                    let erased = state.stored(&self.name, entry.seq).frame;
-                    is_altered |= *frame != erased;
-                    *frame = erased;
-                }
-            }
-            if !deleted.contains(&seq) && seq < self.known().tail.first() {
-                // Retention is removing it: its state is removed first.
-                return Ok(deleted);
-            }
-            if !deleted.contains(&seq) {
-                return Err(Unavailable::new("the state of a deleted message cannot be read"));
-            }
-            if is_altered {
-                record.copy = Some(0);
-                let (last, highest) = (copy.unwrap_or_default(), life.highest());
-                match self.node.link.append(&subject, last, record.encode(), &[]).await {
-                    Ok(place) if place > highest => copy = Some(place),
-                    // The stream has lost its end, and other messages may be at the places that are known.
-                    Ok(_) => {
-                        life.lose();
-                        self.node.nudge();
-                        return Err(Unavailable::new("the log has lost its end"));
-                    }
-                    Err(AppendRefused::Rejected(error)) => return Err(error.into()),
-                    // Another node has replaced it, or the answer is lost.
-                    Err(_) => {
-                        wait_for_replica(Instant::now() + MAX_LAG).await?;
-                        continue;
-                    }
-                }
-            }
-            self.node.link.erase(original).await?;
-            // An earlier try may have ended before this.
-            if let Some(copy) = copy {
-                self.erase_before(&subject, copy).await?;
-            }
-            return Ok(deleted);
-        }
-        Err(Unavailable::new("a record could not be replaced"))
-    }
-
-    /// Returns the record with an entry, or `None` if the log does not have it any more.
-    pub(super) async fn record_with(
-        &self,
-        life: &Arc<Life>,
-        seq: u64,
-    ) -> Result<Option<Record>, Unavailable> {
-        let (place, until) = (self.find(life, seq).await?, Instant::now() + MAX_LAG);
-        let mut records = Records::new(self, life, From::Place(place), Some(seq));
-        loop {
-            let found = records.read(8).await?;
-            let is_empty = found.records.is_empty();
-            for record in found.records {
-                let record = match record {
-                    // Retention has removed it.
-                    Err(_) if seq < self.known().tail.first() => return Ok(None),
-                    record => record.map_err(|unreadable| self.node.unreadable(unreadable))?,
-                };
-                if record.last() >= seq {
-                    return Ok(Some(record).filter(|record| record.first() <= seq));
-                }
-            }
-            if is_empty {
-                wait_for_replica(until).await?;
-            }
-        }
-    }
-
-    /// Removes all states of a message but the last one.
+    /// Removes all states of a deleted message but the last one.
     async fn erase_states(&self, life: &Arc<Life>, seq: u64) -> Result<(), Unavailable> {
-        let subject = life.state_subject(&self.token, seq);
-        let Some((last, _)) = self.node.link.last(&subject).await? else { return Ok(()) };
-        self.erase_before(&subject, last).await
+        let subject = &*life.state_subject(&self.token, seq);
+        let is_deleted = |bytes| MessageState::decode(bytes).is_none_or(|state| state.is_deleted());
+        let mut batch = self.node.link.batch(subject, From::Place(0), BATCH).await?;
+        // The states after the deletion have no text.
+        if !batch.more
+            && let Some(last) = batch.messages.pop()
+            && is_deleted(last.payload)
+        {
+            return self.remove(batch.messages.iter().map(|message| message.place).collect()).await;
+        }
+        let until = Instant::now() + MAX_LAG;
+        loop {
+            // The copy that has answered is behind, or retention has removed the states.
+            match self.node.link.last(subject).await? {
+                Some((place, bytes)) if is_deleted(bytes.clone()) => {
+                    return self.erase_before(subject, place).await;
+                }
+                None => return Ok(()),
+                // A server that is not the leader any more has answered.
+                Some(_) => wait_for_replica(until).await?,
+            }
+        }
     }
 
     /// Removes all messages of a subject before the place of one that it has.
-    async fn erase_before(&self, subject: &str, place: u64) -> Result<(), Unavailable> {
+    pub(super) async fn erase_before(&self, subject: &str, place: u64) -> Result<(), Unavailable> {
         let (mut from, until) = (0, Instant::now() + MAX_LAG);
         loop {
             let batch = self.node.link.batch(subject, From::Place(from), BATCH).await?;
-            for message in &batch.messages {
-                if message.place >= place {
-                    return Ok(());
-                }
-                self.node.link.erase(message.place).await?;
-                from = message.place + 1;
-            }
-            if batch.messages.is_empty() {
-                wait_for_replica(until).await?;
+            let places: Vec<_> = batch.messages.iter().map(|message| message.place).collect();
+            self.remove(places.iter().copied().filter(|at| *at < place).collect()).await?;
+            match places.last() {
+                Some(last) if *last >= place => return Ok(()),
+                Some(last) => from = last + 1,
+                None => wait_for_replica(until).await?,
             }
         }
     }

@@ -84,7 +84,7 @@ impl SharedRoom {
                 Some((_, Some(state))) => Some(state.encode_change(&self.name, change)),
                 _ => Some(entry.without_state(&self.name)),
             },
-            (Content::Act(_), _) => Some(entry.without_state(&self.name)),
+            (Content::Act { .. }, _) => Some(entry.without_state(&self.name)),
         };
         Ok(entries.iter().filter_map(fold).collect())
     }
@@ -114,9 +114,9 @@ impl SharedRoom {
         if !tail.has_changes() {
             return Ok(());
         }
-        let changes = self.recent_changes(&life, &tail).await?;
-        let deleted =
-            changes.iter().filter(|change| change.kind == ChangeKind::Deleted).map(|change| change.target);
+        let entries = self.recent_entries(&life, &tail).await?;
+        let deletes = |entry: &&Entry| entry.change().is_none_or(|change| change.kind == ChangeKind::Deleted);
+        let deleted = entries.iter().filter(deletes).flat_map(Entry::targets).copied();
         self.report_erased(&life, deleted, tail.place).await
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use chat_core::{ChangeEntry, Unavailable};
 
 use crate::life::Life;
-use crate::record::MessageState;
+use crate::record::{Entry, MessageState};
 
 use super::read::Wanted;
 use super::rules::{NotLoaded, StoredRules};
@@ -32,12 +32,13 @@ pub(super) enum Loading {
 }
 
 impl SharedRoom {
-    /// Reads messages that are to be changed, as they are at the end of the log.
+    /// Reads messages that are to be changed, as they are at the end of the log. `messages` are some of them, as they
+    /// were sent.
     pub(super) async fn load(
         &self,
         life: &Arc<Life>,
         tail: &Tail,
-        mut targets: BTreeSet<u64>,
+        (mut targets, messages): (BTreeSet<u64>, Vec<&Entry>),
         has_deletion: bool,
     ) -> Result<Loaded, NotLoaded> {
         let mut loaded = Loaded { rules: self.rules(life, tail).await?, ..Loaded::default() };
@@ -52,8 +53,15 @@ impl SharedRoom {
                 let loading = state.map_or(Loading::Damaged, |state| Loading::Known(Box::new(state)));
                 loaded.targets.insert(seq, loading);
             }
-            if has_deletion {
-                loaded.recent = self.recent_changes(life, tail).await?;
+            // A message without a state was not changed.
+            if has_deletion && !loaded.places.is_empty() {
+                let recent = self.recent_entries(life, tail).await?;
+                loaded.recent = recent.iter().filter_map(|entry| entry.change().cloned()).collect();
+            }
+        }
+        for entry in messages {
+            if let Some(state) = MessageState::of(entry) {
+                loaded.targets.entry(entry.seq).or_insert_with(|| Loading::Known(Box::new(state)));
             }
         }
         targets.retain(|seq| !loaded.targets.contains_key(seq));
@@ -77,17 +85,16 @@ impl SharedRoom {
         })
     }
 
-    /// Returns the changes among the newest entries, which the members of the room may have in memory.
-    pub(super) async fn recent_changes(
+    /// Returns the newest entries, which the members of the room may have in memory.
+    pub(super) async fn recent_entries(
         &self,
         life: &Arc<Life>,
         tail: &Tail,
-    ) -> Result<Vec<ChangeEntry>, Unavailable> {
+    ) -> Result<Vec<Entry>, Unavailable> {
         let held = self.limits.rooms.tail_events as u64;
         let from = (tail.head + 1).saturating_sub(held).max(tail.first());
         let (limit, max_bytes) = (usize::MAX, usize::MAX);
         let wanted = Wanted { from, to: tail.head + 1, limit, max_bytes, only_messages: false };
-        let entries = self.collect(life, &wanted).await?.entries;
-        Ok(entries.iter().filter_map(|entry| entry.change().cloned()).collect())
+        Ok(self.collect(life, &wanted).await?.entries)
     }
 }

@@ -6,9 +6,12 @@ mod fold;
 mod job;
 mod load;
 mod places;
+mod purge;
+mod purges;
 mod quiet;
 mod read;
 mod records;
+mod replace;
 mod rules;
 mod sinks;
 mod stage;
@@ -39,6 +42,8 @@ use self::writer::Writer;
 
 pub(crate) use self::fold::States;
 pub(crate) use self::quiet::QuietLogs;
+#[cfg(test)]
+pub(crate) use self::work::PurgeOrder;
 pub(crate) use self::work::{Receipt, Work, as_append};
 
 /// The appends that wait for the writer of a room. Further ones wait for a place.
@@ -205,8 +210,16 @@ impl SharedRoom {
             .with_pins(tail.pins.to_vec())
     }
 
-    /// Stores a message, a change or an act on this node, and waits for the answer.
+    /// Stores a message, a change or an act on this node, or carries out a purge, and waits for the answer.
     pub(crate) async fn carry_out(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
+        match work {
+            Work::Purge(order) => self.purge(*order).await,
+            work => self.queue_up(work).await,
+        }
+    }
+
+    /// Hands a work to the writer, and waits for the answer.
+    async fn queue_up(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
         let (answer, answered) = oneshot::channel();
         let until = Instant::now() + self.limits.rooms.call_timeout;
         let mut job = Job { work, until, answer };

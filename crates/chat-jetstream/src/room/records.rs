@@ -11,6 +11,9 @@ use crate::record::{MAX_ENTRIES, Record, Unreadable};
 use super::SharedRoom;
 use super::read::{MAX_LAG, wait_for_replica};
 
+/// The positions from one that is missing on whose copies are read together.
+const MAX_AHEAD: u64 = 256;
+
 /// The records of a room in their order. One that a copy of the stream lacks or has damaged comes from the leader. In
 /// the place of a record with the text of a deleted message is the record that replaces it.
 pub(super) struct Records<'a> {
@@ -19,7 +22,23 @@ pub(super) struct Records<'a> {
     subject: String,
     pub(super) from: From,
     /// The position at which the next record begins, or after which it begins.
-    next: Option<u64>,
+    pub(super) next: Option<u64>,
+    copies: Copies,
+}
+
+/// Copies of records that were replaced.
+#[derive(Debug, Default)]
+struct Copies {
+    records: Vec<Record>,
+    /// A copy that is damaged. It may be that of any record without one.
+    damaged: Option<Unreadable>,
+}
+
+impl Copies {
+    /// Returns the copy with a position.
+    fn of(&self, seq: u64) -> Option<&Record> {
+        self.records.iter().find(|copy| (copy.first()..=copy.last()).contains(&seq))
+    }
 }
 
 /// The next records. One that the leader lacks too, or has damaged, is an error.
@@ -41,7 +60,8 @@ pub(super) struct KeyRecords {
 impl<'a> Records<'a> {
     /// Begins to read. If the position of the next message is known, no record before it is left out.
     pub(super) fn new(room: &'a SharedRoom, life: &Arc<Life>, from: From, next: Option<u64>) -> Self {
-        Self { room, life: Arc::clone(life), subject: life.subject(&room.token), from, next }
+        let (subject, copies) = (life.subject(&room.token), Copies::default());
+        Self { room, life: Arc::clone(life), subject, from, next, copies }
     }
 
     pub(super) async fn read(&mut self, count: usize) -> Result<Found, Unavailable> {
@@ -65,12 +85,17 @@ impl<'a> Records<'a> {
     /// Asks the leader for the records that are missing before this one, and reads the copies of those that were
     /// replaced.
     async fn fill(
-        &self,
+        &mut self,
         end: &Record,
         records: &mut Vec<Result<Record, Unreadable>>,
     ) -> Result<(), Unavailable> {
         let (From::Place(mut place), Some(mut next)) = (self.from, self.next) else { return Ok(()) };
-        loop {
+        while next < end.first() {
+            if let Some(copy) = self.copies.of(next) {
+                (place, next) = (place.max(copy.place + 1), copy.last() + 1);
+                records.push(Ok(copy.clone()));
+                continue;
+            }
             let found = self.room.node.link.next(&self.subject, place).await?;
             let found =
                 found.filter(|(at, _)| *at < end.place).map(|(at, bytes)| (at, Record::decode(at, bytes)));
@@ -81,15 +106,26 @@ impl<'a> Records<'a> {
                 None => end.first(),
             };
             while next < begin {
-                let copy = self.room.copy(&self.life, next).await?.unwrap_or(Err(Unreadable { place }));
-                next = copy.as_ref().map_or(begin, |copy| copy.last() + 1);
-                records.push(copy);
+                if self.copies.of(next).is_none() {
+                    self.copies = self.room.copies(&self.life, next, MAX_AHEAD).await?;
+                }
+                match self.copies.of(next) {
+                    Some(copy) => {
+                        next = copy.last() + 1;
+                        records.push(Ok(copy.clone()));
+                    }
+                    None => {
+                        next = begin;
+                        records.push(Err(self.copies.damaged.unwrap_or(Unreadable { place })));
+                    }
+                }
             }
             let Some((at, record)) = found else { return Ok(()) };
             place = at + 1;
             next = record.as_ref().map_or(end.first(), |record| record.last() + 1);
             records.push(record);
         }
+        Ok(())
     }
 }
 
@@ -117,21 +153,28 @@ impl SharedRoom {
         life: &Arc<Life>,
         seq: u64,
     ) -> Result<Option<Result<Record, Unreadable>>, Unavailable> {
+        let copies = self.copies(life, seq, 1).await?;
+        Ok(copies.of(seq).cloned().map(Ok).or(copies.damaged.map(Err)))
+    }
+
+    /// Returns the copies of the records with a position and some later ones.
+    async fn copies(&self, life: &Arc<Life>, seq: u64, count: u64) -> Result<Copies, Unavailable> {
+        let end = seq.saturating_add(count);
         // The leader has the copy before it removes the record.
-        let Some(info) = self.node.link.info().await? else { return Ok(None) };
+        let Some(info) = self.node.link.info().await? else { return Ok(Copies::default()) };
         let until = Instant::now() + MAX_LAG;
-        let firsts = seq.saturating_sub(MAX_ENTRIES as u64 - 1).max(1)..=seq;
+        let firsts = seq.saturating_sub(MAX_ENTRIES as u64 - 1).max(1)..end;
         let subjects: Vec<_> = firsts.map(|first| life.copy_subject(&self.token, first)).collect();
         // A server that is not the leader any more may have answered.
         let (known, least) = (life.subject(&self.token), info.state.last_seq.max(life.highest()));
-        let copies = loop {
+        let messages = loop {
             match self.node.link.last_of(subjects.clone(), &known, least).await? {
-                Some(copies) => break copies,
+                Some(messages) => break messages,
                 None => wait_for_replica(until).await?,
             }
         };
-        let mut damaged = None;
-        for copy in copies {
+        let mut copies = Copies::default();
+        for copy in messages {
             let unreadable = Unreadable { place: copy.place };
             let record = match Record::decode(copy.place, copy.payload) {
                 Ok(record) => Some(record),
@@ -142,14 +185,11 @@ impl SharedRoom {
                 },
             };
             match record {
-                Some(record) if (record.first()..=record.last()).contains(&seq) => {
-                    return Ok(Some(Ok(record)));
-                }
-                Some(_) => {}
-                None => damaged = Some(unreadable),
+                Some(record) => copies.records.push(record),
+                None => copies.damaged = Some(unreadable),
             }
         }
-        Ok(damaged.map(Err))
+        Ok(copies)
     }
 
     /// Returns the first record that is not before a time, and the copies of the records right before it, as far as

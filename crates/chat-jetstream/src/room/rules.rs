@@ -243,8 +243,8 @@ impl SharedRoom {
         let (limit, max_bytes) = (limit.clamp(1, MAX_PAGE), self.limits.wire.max_batch_bytes);
         let (mut acts, mut bytes, mut more) = (Vec::new(), 0, false);
         let mut from = after.saturating_add(1).max(tail.first());
-        while from <= tail.ruled && !more {
-            let to = from.saturating_add(CHUNK).min(tail.ruled + 1);
+        while from <= tail.acted && !more {
+            let to = from.saturating_add(CHUNK).min(tail.acted + 1);
             let (limit_of_chunk, max_bytes_of_chunk) = (usize::MAX, usize::MAX);
             let wanted = Wanted {
                 from,

@@ -1,3 +1,4 @@
+mod purge;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -11,11 +12,12 @@ use chat_core::{
 };
 
 use crate::life::{Life, random_number};
-use crate::record::{Block, Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Record};
+use crate::record::{Block, Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Purge, Record};
 
+use super::erase::Erasure;
 use super::load::{Loaded, Loading};
 use super::rules::StoredRules;
-use super::state::Tail;
+use super::state::{Tail, Unfinished};
 use super::work::of_append;
 use super::{Receipt, States, Work};
 
@@ -87,7 +89,7 @@ impl NewRules {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) result: Result<Receipt, ChangeError>,
-    pub(super) erasing: Option<u64>,
+    pub(super) erasing: Option<Erasure>,
 }
 
 /// A record that is being made.
@@ -109,6 +111,7 @@ struct Staging<'a> {
     reacted: BTreeMap<u64, u64>,
     pins: Vec<u64>,
     erasing: Vec<u64>,
+    purges: Vec<Purge>,
     rules: StagedRules<'a>,
 }
 
@@ -143,13 +146,12 @@ impl Applied {
         }
     }
 
-    /// Decides about messages, changes and acts, in their order, until the record is full. `erasing` are the deleted
-    /// messages whose text may not be erased yet.
+    /// Decides about messages, changes and acts, in their order, until the record is full.
     pub(super) fn stage<'a>(
         &mut self,
         room: &RoomName,
         works: impl Iterator<Item = &'a Work>,
-        (loaded, erasing): (&Loaded, Vec<u64>),
+        (loaded, unfinished): (&Loaded, Unfinished),
         limits: &Limits,
         log: LogLimits,
     ) -> Staged {
@@ -158,6 +160,7 @@ impl Applied {
         self.keys.forget(at, limits.rooms.key_window);
         let (new_keys, entries, bytes, states, blocks, reacted) = Default::default();
         let (epoch, pins) = (self.life.epoch(room), self.tail.pins.to_vec());
+        let Unfinished { erasing, purges } = unfinished;
         let before = loaded.rules.as_deref();
         let rules = StagedRules::new(before.map(|rules| &rules.governance), self.tail.ruled);
         let mut staging = Staging {
@@ -177,6 +180,7 @@ impl Applied {
             reacted,
             pins,
             erasing,
+            purges,
             rules,
         };
         let mut answers = Vec::new();
@@ -184,16 +188,18 @@ impl Applied {
             let Some(answer) = self.add(work, &mut staging) else { break };
             answers.push(answer);
         }
-        let Staging { entries, states, blocks, has_threads, mut pins, erasing, rules, .. } = staging;
+        let Staging { entries, states, blocks, has_threads, mut pins, erasing, purges, rules, .. } = staging;
         let head = self.tail.head + entries.len() as u64;
         let added = entries.iter().filter(|entry| entry.is_message()).count() as u64;
         let messages = self.tail.messages + added;
         let oldest = self.tail.oldest.max(retained(head, messages, log.retain_messages)).max(1);
         pins.retain(|seq| *seq >= oldest);
         let (id, previous) = (random_number(), self.tail.id);
+        let purges = if rules.ruled > self.tail.ruled { rules.still_allowed(purges, at) } else { purges };
         let StagedRules { governance, ruled, .. } = rules;
         let governance = governance.filter(|_| ruled > self.tail.ruled);
         let rules = governance.map(|governance| NewRules::new(before, governance.into_owned(), ruled));
+        let acted = entries.iter().rev().find(|entry| entry.is_act()).map_or(self.tail.acted, |act| act.seq);
         let (place, copy) = (0, None);
         let record = Record {
             place,
@@ -204,8 +210,10 @@ impl Applied {
             messages,
             has_threads,
             ruled,
+            acted,
             pins,
             erasing,
+            purges,
             entries,
         };
         Staged {
@@ -231,6 +239,10 @@ impl Applied {
         match work {
             Work::Append(message) => staging.append(message, seq, key),
             Work::Act(act) => staging.govern(act, seq),
+            Work::Step(step) if Arc::ptr_eq(&step.life, &self.life) => staging.purge(step, seq),
+            Work::Step(_) => Some(ChangeError::from(Unavailable::new("the log has a new epoch")).into()),
+            // It is carried out in steps.
+            Work::Purge(_) => Some(ChangeError::Unsupported.into()),
             Work::Change(change) => match staging.check_change(change) {
                 Err(error) => Some(error.into()),
                 Ok(change) if (1..=self.tail.head).contains(&change.target) => {
@@ -307,8 +319,8 @@ impl Staging<'_> {
             Err(error) => return Some(error.into()),
             Ok(Verdict::Unchanged) => return Some(self.answer(None, self.at).into()),
             Ok(Verdict::Deleted(seq)) => {
-                let result = Ok(self.answer(Some(seq), self.at).repeated());
-                return Some(Answer { result, erasing: Some(target) });
+                let erasing = Some(self.erasure(target, state));
+                return Some(Answer { result: Ok(self.answer(Some(seq), self.at).repeated()), erasing });
             }
             Ok(Verdict::Store) => {}
         }
@@ -335,6 +347,7 @@ impl Staging<'_> {
             let entry = ChangeEntry::new(seq, self.at, change.user.clone(), target, kind);
             self.push(Entry { seq, at: self.at, key, content: Content::Change(entry) })?;
         }
+        let erasing = is_deletion.then(|| self.erasure(target, &state));
         self.states.insert(target, state);
         match kind {
             ChangeKind::Reactions => drop(self.reacted.insert(target, seq)),
@@ -344,7 +357,13 @@ impl Staging<'_> {
         if is_deletion {
             self.erasing.push(target);
         }
-        Some(Answer { result: Ok(self.answer(Some(seq), self.at)), erasing: is_deletion.then_some(target) })
+        Some(Answer { result: Ok(self.answer(Some(seq), self.at)), erasing })
+    }
+
+    /// Returns the erasure of a message in this deleted form.
+    fn erasure(&self, seq: u64, state: &MessageState) -> Erasure {
+        let has_states = self.loaded.places.contains_key(&seq);
+        Erasure { seq, frame: Some(state.stored(self.room, seq).frame), has_states }
     }
 
     /// Adds a message to the pinned ones, or removes it.
@@ -370,7 +389,7 @@ impl Staging<'_> {
     }
 
     fn answer(&self, seq: Option<u64>, at: u64) -> Receipt {
-        Receipt { epoch: self.epoch.clone(), seq, at, duplicate: false }
+        Receipt::new(self.epoch.clone(), seq, at, false)
     }
 }
 

@@ -2,9 +2,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::life::Life;
-use crate::record::Record;
+use crate::record::{Purge, Record};
 
 use super::places::Places;
+use super::purges::RoomPurges;
 use super::rules::StoredRules;
 
 /// The records of which a room remembers that it has reported them.
@@ -28,18 +29,22 @@ pub(crate) struct Tail {
     pub(crate) has_threads: bool,
     /// The position of the newest act; 0 without one.
     pub(crate) ruled: u64,
+    /// The position of the newest act or entry of a purge; 0 without one.
+    pub(crate) acted: u64,
     /// The pinned messages, ascending.
     pub(crate) pins: Arc<[u64]>,
     /// The deleted messages whose text may not be erased yet.
     pub(crate) erasing: Arc<[u64]>,
+    /// The purges that are not complete.
+    pub(crate) purges: Arc<[Purge]>,
 }
 
 impl Tail {
     pub(crate) fn of(record: &Record) -> Self {
-        let Record { place, id, oldest, messages, has_threads, ruled, .. } = *record;
+        let Record { place, id, oldest, messages, has_threads, ruled, acted, .. } = *record;
+        let (head, at, purges) = (record.last(), record.at(), record.purges.as_slice().into());
         let (pins, erasing) = (record.pins.as_slice().into(), record.erasing.as_slice().into());
-        let (head, at) = (record.last(), record.at());
-        Self { place, id, head, oldest, at, messages, has_threads, ruled, pins, erasing }
+        Self { place, id, head, oldest, at, messages, has_threads, ruled, acted, pins, erasing, purges }
     }
 
     /// Returns true if the log has entries that are not messages.
@@ -79,6 +84,15 @@ pub(super) struct RoomState {
     erased: BTreeSet<u64>,
     /// The rules of the room, once they were needed.
     rules: Option<Arc<StoredRules>>,
+    pub(super) purges: RoomPurges,
+}
+
+/// The work that a room has begun and not completed yet.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// The deleted messages whose text may not be erased yet.
+    pub(super) erasing: Vec<u64>,
+    pub(super) purges: Vec<Purge>,
 }
 
 /// The result of [`RoomState::note`].
@@ -95,7 +109,8 @@ pub(super) enum Noted {
 impl RoomState {
     pub(super) fn new(life: Arc<Life>) -> Self {
         let (tail, places, reported, erased, rules) = Default::default();
-        Self { life, tail, places, is_renewing: false, reported, erased, rules }
+        let purges = RoomPurges::default();
+        Self { life, tail, places, is_renewing: false, reported, erased, rules, purges }
     }
 
     /// Records the rules of the room, unless newer ones are known.
@@ -127,6 +142,11 @@ impl RoomState {
     /// Returns the deleted messages whose text may not be erased yet.
     pub(super) fn erasing(&self) -> Vec<u64> {
         self.tail.erasing.iter().copied().filter(|seq| !self.erased.contains(seq)).collect()
+    }
+
+    /// Returns the work that is not complete.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        Unfinished { erasing: self.erasing(), purges: self.purges.unfinished(&self.tail.purges) }
     }
 
     /// Records that the log has this record.

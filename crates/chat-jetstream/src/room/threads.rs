@@ -40,7 +40,8 @@ impl SharedRoom {
     /// Reads part of the thread that begins with the message `root`.
     pub(crate) async fn thread(&self, root: u64, range: Range) -> Result<Page, ThreadError> {
         let View { life, tail } = self.look().await?;
-        let loaded = self.load(&life, &tail, [root].into(), false).await.map_err(Unavailable::from)?;
+        let loaded =
+            self.load(&life, &tail, ([root].into(), Vec::new()), false).await.map_err(Unavailable::from)?;
         let thread = match loaded.targets.get(&root) {
             Some(Loading::Known(state)) if state.linked().is_root() => state.thread().clone(),
             Some(Loading::Damaged) => return Err(Unavailable::new("the message is damaged").into()),

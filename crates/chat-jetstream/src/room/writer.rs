@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::{Change, ChangeError, Unavailable};
+use chat_core::{ChangeError, Unavailable};
 use metrics::histogram;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,11 +14,11 @@ use crate::stats::{COMMIT_SECONDS, count};
 
 use super::erase::RETRY;
 use super::job::{Job, expire, refuse};
-use super::load::Loaded;
+use super::load::{Loaded, Loading};
 use super::records::KeyRecords;
 use super::rules::NotLoaded;
 use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged, unix_millis};
-use super::{SharedRoom, States, Tail, View, Work};
+use super::{SharedRoom, States, Tail, View};
 
 /// The time after which a writer without an append ends. The node keeps its log, as far as there is memory for it.
 /// In the schedules of the tests, writers end often.
@@ -165,24 +165,26 @@ impl Writer {
     /// Reads the messages that the first works name, as many as one record may change.
     async fn load_targets(&self, batch: &[Job]) -> Result<Loaded, NotLoaded> {
         let Some(log) = &self.log else { return Err(lost().into()) };
-        let is_deletion =
-            |job: &Job| matches!(&job.work, Work::Change(c) if matches!(c.change, Change::Delete { .. }));
-        let mut targets = BTreeSet::new();
-        for target in batch.iter().flat_map(|job| job.work.targets()) {
-            if targets.len() < MAX_TARGETS || targets.contains(&target) {
-                targets.insert(target);
-            } else {
+        let (mut targets, mut messages) = (BTreeSet::new(), Vec::new());
+        for job in batch {
+            let new = job.work.targets().filter(|target| !targets.contains(target)).count();
+            if targets.len() + new > MAX_TARGETS {
                 break;
             }
+            targets.extend(job.work.targets());
+            messages.extend(job.work.messages());
         }
-        let has_deletion = batch.iter().any(is_deletion);
-        self.room.load(&log.life, &log.tail, targets, has_deletion).await
+        let has_deletion = batch.iter().any(|job| job.work.is_deletion());
+        self.room.load(&log.life, &log.tail, (targets, messages), has_deletion).await
     }
 
     /// Removes the states that were replaced.
     async fn remove_states(&self, loaded: Loaded, stored: &States) {
         for (seq, place) in loaded.places {
-            if stored.contains_key(&seq) {
+            let was_deleted =
+                matches!(loaded.targets.get(&seq), Some(Loading::Known(state)) if state.is_deleted());
+            // A deletion removes the states before it itself.
+            if stored.get(&seq).is_some_and(|state| was_deleted || !state.is_deleted()) {
                 // If it fails, a deletion removes it.
                 self.room.node.link.erase_later(place).await;
             }
@@ -212,26 +214,26 @@ impl Writer {
             max_bytes: MAX_BYTES.min(node.link.max_payload()),
             max_state: node.link.max_payload(),
         };
-        let erasing = self.room.state.lock().erasing();
+        let unfinished = self.room.state.lock().unfinished();
         let works = batch.iter().map(|job| &job.work);
-        Some(self.log.as_mut()?.stage(name, works, (loaded, erasing), limits, log))
+        Some(self.log.as_mut()?.stage(name, works, (loaded, unfinished), limits, log))
     }
 
     /// Answers the first jobs, and removes them. The answer to a deletion comes when the text is erased.
     fn answer(&self, batch: &mut Vec<Job>, answers: Vec<Answer>) {
-        let (mut targets, mut waiting) = (Vec::new(), Vec::new());
+        let (mut erasures, mut waiting) = (Vec::new(), Vec::new());
         for (job, Answer { result, erasing }) in batch.drain(..answers.len()).zip(answers) {
-            if let Some(target) = erasing {
-                targets.push(target);
+            if let Some(erasure) = erasing {
+                erasures.push(erasure);
                 waiting.push((job, result));
             } else {
                 let _gone = job.answer.send(result);
             }
         }
-        let Some(log) = self.log.as_ref().filter(|_| !targets.is_empty()) else { return };
+        let Some(log) = self.log.as_ref().filter(|_| !erasures.is_empty()) else { return };
         let (room, life) = (Arc::clone(&self.room), Arc::clone(&log.life));
         tokio::spawn(async move {
-            let erased = room.erase(&life, &targets).await;
+            let erased = room.erase(&life, &erasures).await;
             for ((job, result), erased) in waiting.into_iter().zip(erased) {
                 let _gone = job.answer.send(erased.map_err(ChangeError::from).and(result));
             }

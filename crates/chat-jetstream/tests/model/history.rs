@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::purges::Purges;
 use super::trace;
 
 /// A log: the room and the epoch.
-type Log = (usize, String);
+pub(super) type Log = (usize, String);
 
 /// The knowledge about a run. A violation of a guarantee is kept, so that the run can end.
 #[derive(Default)]
@@ -24,6 +25,7 @@ pub(crate) struct History {
     pub(crate) may_lose: bool,
     /// The acknowledged messages: their logs, positions and texts.
     acknowledged: BTreeSet<(Log, u64, String)>,
+    pub(super) purges: Purges,
     /// The acknowledged changes.
     changed: BTreeSet<(Log, u64, Changed)>,
     /// The epochs of the rooms.
@@ -41,6 +43,7 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     pub(crate) reports: u64,
     pub(crate) reads: u64,
+    pub(crate) purges: u64,
     pub(crate) renewals: u64,
     pub(crate) faults: u64,
     pub(crate) runs: u64,
@@ -48,12 +51,13 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { acknowledged, duplicates, refused, reports, reads, renewals, faults, runs } = self;
+        let Self { acknowledged, duplicates, refused, reports, reads, purges, renewals, faults, runs } = self;
         *acknowledged += other.acknowledged;
         *duplicates += other.duplicates;
         *refused += other.refused;
         *reports += other.reports;
         *reads += other.reads;
+        *purges += other.purges;
         *renewals += other.renewals;
         *faults += other.faults;
         *runs += other.runs;
@@ -98,6 +102,21 @@ impl History {
             self.see(node, &log, seq, text);
         }
         self.acknowledged.insert((log, seq, text.to_owned()));
+    }
+
+    /// Takes the beginning of a purge of these messages, some of which are acknowledged. Returns its number.
+    pub(crate) fn begin_purge(&mut self, room: usize, by: &str, sent: &[String]) -> usize {
+        self.note(("purge", room, by));
+        let is_purged = |(log, _, text): &&(Log, u64, String)| log.0 == room && sent.contains(text);
+        let before = self.acknowledged.iter().filter(is_purged).cloned().collect();
+        self.purges.begin((room, by), sent, before)
+    }
+
+    /// Takes the acknowledgement of a purge.
+    pub(crate) fn end_purge(&mut self, number: usize, epoch: String) {
+        self.note(("purged", number, &epoch));
+        self.counts.purges += 1;
+        self.purges.end(number, epoch);
     }
 
     pub(crate) fn change(&mut self, log: Log, target: u64, changed: Changed) {
@@ -147,12 +166,19 @@ impl History {
         for (_, seq, text) in acknowledged {
             let stored = usize::try_from(seq - 1).ok().and_then(|index| log.entries.get(index));
             let stored = stored.map(identity);
-            if stored.as_deref().is_none_or(|stored| stored != text && stored != GONE) {
+            let is_gone = stored.as_deref() == Some(GONE);
+            if stored.as_deref() != Some(&text) && !is_gone {
                 self.violate(format!(
                     "room {room}: {text} was acknowledged at {seq}, and there is {stored:?} of {head}"
                 ));
             }
+            if is_gone && !self.purges.is_deletable(&text) {
+                self.violate(format!("room {room}: {text} is deleted at {seq}, and nobody has asked for it"));
+            }
         }
+        let entries: Vec<_> = log.entries.iter().map(identity).collect();
+        let left = self.purges.left(&key, &entries);
+        left.into_iter().for_each(|left| self.violate(left));
         let changed: Vec<_> = self.changed.iter().filter(|(log, ..)| *log == key).cloned().collect();
         for (_, target, changed) in changed {
             let Some(event) = log.messages.get(&target) else { continue };
@@ -170,7 +196,7 @@ impl History {
 }
 
 /// The identity of a message that was deleted.
-const GONE: &str = "gone";
+pub(super) const GONE: &str = "gone";
 
 /// Returns what an entry is, whatever was changed later: the text of a message as it was sent, or the change.
 pub(crate) fn identity(stored: &StoredMessage) -> String {
@@ -179,6 +205,14 @@ pub(crate) fn identity(stored: &StoredMessage) -> String {
         Some("message") => event["body"]["text"]
             .as_str()
             .map_or_else(|| GONE.to_owned(), |text| text.split('+').next().unwrap_or(text).to_owned()),
+        Some("purged") => {
+            format!(
+                "purged-{}-{}-{}",
+                event["by"]["id"].as_str().unwrap_or_default(),
+                event["from"],
+                event["to"]
+            )
+        }
         kind => format!("{}-{}", kind.unwrap_or_default(), event["target"]),
     }
 }

@@ -12,6 +12,7 @@ mod faults;
 mod history;
 mod network;
 mod nodes;
+mod purges;
 mod quiet;
 mod requests;
 mod schedule;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_core::{AppendError, Change, ChangeError, Limits, NewChange, NewMessage, RawValue, Role, User};
+use chat_core::{
+    Act, AppendError, Change, ChangeError, Limits, NewAct, NewChange, NewMessage, RawValue, Role, User,
+};
 use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -19,8 +21,11 @@ use super::{Rng, begin, end};
 /// The time for the writers to finish when all is repaired.
 const FINISH: Duration = Duration::from_secs(120);
 
-/// The time for the readers to have all when all is repaired.
-const SETTLE: Duration = Duration::from_secs(15);
+/// The time for the readers to have all when all is repaired, and for another node to continue a purge.
+const SETTLE: Duration = Duration::from_secs(40);
+
+/// The time for the answer to a purge that another node carries out.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The variable with which the stream loses its end in a fifth of the runs. They find a defect that is not repaired: see
 /// the known defects of the crate.
@@ -62,7 +67,9 @@ pub(crate) fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
         let run = Run {
             model: Model::start(rng.next(), servers),
             history: Arc::clone(&history),
-            limits: Arc::new(Limits::default().with(|limits| limits.rooms.tail_events = 8)),
+            limits: Arc::new(Limits::default().with(|limits| {
+                (limits.rooms.tail_events, limits.rooms.purge_timeout) = (8, PURGE_TIMEOUT);
+            })),
             nodes: Arc::new(Mutex::new((0..rng.between(2, 3)).map(|_| None).collect())),
             mutant,
             writing: Arc::default(),
@@ -129,14 +136,16 @@ impl Run {
         nodes[number].clone().map(|node| (number, node))
     }
 
-    /// Sends messages and changes, and repeats each until it is answered, as clients do.
+    /// Sends messages, changes and purges, and repeats each until it is answered, as clients do.
     async fn write(&self, writer: usize, mut rng: Rng) {
         let pause = if rng.percent(50) { 1_500 } else { 150 };
+        let mut sent_texts = vec![Vec::new(); ROOMS.len()];
         for number in 0..rng.between(4, 14) {
             sleep(Duration::from_millis(rng.between(0, pause))).await;
             let room = rng.index(ROOMS.len());
             let is_keyed = rng.percent(80);
             let text = format!("{}-{writer}-{number}", if is_keyed { "k" } else { "u" });
+            sent_texts[room].push(text.clone());
             let sent = if is_keyed && rng.percent(15) {
                 // A client that has lost its connection sends again on another node, while the first one tries.
                 let (mut one, mut other) = (Rng::new(rng.next()), Rng::new(rng.next()));
@@ -154,6 +163,30 @@ impl Run {
             {
                 self.change(writer, &log, seq, &text, &mut rng).await;
             }
+            if rng.percent(12) {
+                self.purge(writer, number, (room, &sent_texts[room]), &mut rng).await;
+            }
+        }
+    }
+
+    /// Deletes all messages of a writer in a room. It is mostly repeated until it is answered.
+    async fn purge(&self, writer: usize, number: u64, (room, sent): (usize, &[String]), rng: &mut Rng) {
+        let (by, is_patient) = (format!("p{writer}-{number}"), rng.percent(70));
+        let begun = self.history.lock().begin_purge(room, &by, sent);
+        loop {
+            if let Some((_, node)) = self.node(rng) {
+                let by = User::new(&by, &by).expect("a user");
+                let act = NewAct::new(by, Act::Purge { user: user(writer) }).by_host();
+                match node.rooms[room].purge(act).await {
+                    Ok(receipt) => return self.history.lock().end_purge(begun, receipt.epoch),
+                    Err(ChangeError::Unavailable(_)) => self.history.lock().counts.refused += 1,
+                    Err(error) => return self.violate(format!("a purge of {writer}: {error}")),
+                }
+                if !is_patient {
+                    return;
+                }
+            }
+            sleep(Duration::from_millis(rng.between(20, 300))).await;
         }
     }
 
@@ -207,6 +240,9 @@ impl Run {
                 _ => (user(writer), Change::Delete { reason: None }, Changed::Deleted),
             };
             let is_deletion = changed == Changed::Deleted;
+            if is_deletion {
+                self.history.lock().purges.begin_deletion(text);
+            }
             loop {
                 if let Some((_, node)) = self.node(rng) {
                     let change =

@@ -13,6 +13,7 @@ mod leader;
 mod lost_end;
 mod notices;
 mod opening;
+mod purges;
 mod rules;
 mod search;
 mod sizes;

@@ -105,7 +105,12 @@ impl Staging<'_> {
         }
         let entry = ActEntry::new(seq, self.at, act.user.clone(), state.clone());
         let frame = entry.encode(self.room).frame;
-        self.push(Entry { seq, at: self.at, key: None, content: Content::Act(frame) })?;
+        self.push(Entry {
+            seq,
+            at: self.at,
+            key: None,
+            content: Content::Act { frame, targets: Vec::new() },
+        })?;
         self.rules.ruled = seq;
         self.rules.acts += 1;
         Some(self.answer(Some(seq), self.at).into())

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use chat_core::{Act, Change, Links, NewAct, RawValue, Restrict, Restriction, User};
+use chat_core::{Act, Change, Links, NewAct, RawValue, Restrict, Restriction, Role, RoomRules, User};
+
+use crate::room::work::PurgeStep;
 
 use super::*;
 
@@ -29,7 +31,7 @@ fn stage(log: &mut Applied, works: &[Work], limits: &Limits) -> Staged {
 }
 
 fn stage_loaded(log: &mut Applied, works: &[Work], loaded: &Loaded, limits: &Limits) -> Staged {
-    log.stage(&"lobby".parse().unwrap(), works.iter(), (loaded, Vec::new()), limits, LOG)
+    log.stage(&"lobby".parse().unwrap(), works.iter(), (loaded, Unfinished::default()), limits, LOG)
 }
 
 /// A log with some messages, and those messages as the stream has them.
@@ -198,7 +200,97 @@ fn a_full_part_of_the_rules_takes_changes_of_its_users_and_no_other_one() {
     // Space for one standing.
     let log_limits = LogLimits { max_state: 200, ..LOG };
     let (lobby, loaded) = ("lobby".parse().unwrap(), Loaded::default());
-    let staged = log.stage(&lobby, works.iter(), (&loaded, Vec::new()), &Limits::default(), log_limits);
+    let staged =
+        log.stage(&lobby, works.iter(), (&loaded, Unfinished::default()), &Limits::default(), log_limits);
     let seqs: Vec<_> = staged.answers.iter().map(|answer| answer.result.as_ref().ok()?.seq).collect();
     assert_eq!(seqs, [Some(1), None, Some(2), Some(3), Some(4)]);
+}
+
+/// A step of a purge of Ann's messages by Zoe.
+fn step(log: &Applied, loaded: &Loaded, targets: &[u64], is_last: bool) -> Work {
+    let content = || Content::Message { frame: "{}".into(), is_guest: false, connection: None };
+    let messages =
+        targets.iter().map(|seq| Entry { seq: *seq, at: 1, key: None, content: content() }).collect();
+    assert!(targets.iter().all(|seq| loaded.targets.contains_key(seq)));
+    let act = NewAct::new(user("zoe"), Act::Purge { user: user("ann") });
+    let purge = Purge::new(7, "n1".to_owned(), &act, 9);
+    Work::Step(Box::new(PurgeStep { life: Arc::clone(&log.life), purge, act, messages, is_last }))
+}
+
+/// A log with rules and messages of Ann, in which Zoe is an owner.
+fn owned(count: usize) -> (Applied, Loaded) {
+    let (mut log, mut loaded) = changeable(count);
+    let act = |act: Act| Work::Act(Box::new(NewAct::new(user("ops"), act).by_host()));
+    let works = [
+        act(Act::Create { rules: RoomRules::default() }),
+        act(Act::Role { user: user("zoe"), role: Role::Owner }),
+    ];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert!(staged.answers.iter().all(|answer| answer.result.is_ok()), "{:?}", staged.answers);
+    loaded.rules = staged.rules.map(|rules| rules.stored);
+    log.apply(Some(&Record { place: 2, ..staged.record }));
+    (log, loaded)
+}
+
+#[test]
+fn a_step_of_a_purge_is_one_entry_that_names_the_purge_unless_it_is_the_last_one() {
+    let (mut log, loaded) = owned(4);
+    for is_last in [false, true] {
+        let works = [step(&log, &loaded, &[1, 2], is_last)];
+        let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+        let receipt = staged.answers[0].result.as_ref().unwrap();
+        let erasing: Vec<_> =
+            receipt.erasing.iter().map(|erasure| (erasure.seq, erasure.has_states)).collect();
+        assert_eq!((receipt.seq, erasing), (Some(7), vec![(1, false), (2, false)]));
+        assert_eq!((staged.record.entries.len(), staged.states.len()), (1, 2));
+        assert_eq!((staged.record.acted, staged.record.ruled), (7, 6));
+        assert_eq!(staged.record.erasing, [1, 2]);
+        assert_eq!(
+            staged.record.purges.iter().map(|purge| purge.id).collect::<Vec<_>>(),
+            [7; 1][..usize::from(!is_last)]
+        );
+    }
+}
+
+#[test]
+fn a_purge_is_not_named_any_more_after_an_act_that_takes_the_right_to_it_away() {
+    let (mut log, loaded) = owned(4);
+    let works = [step(&log, &loaded, &[1, 2], false)];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    log.apply(Some(&Record { place: 3, ..staged.record }));
+    let unfinished = || Unfinished { erasing: Vec::new(), purges: log.tail.purges.to_vec() };
+    assert_eq!(unfinished().purges.len(), 1);
+    let role = |id: &str, role| {
+        let act = Act::Role { user: user(id), role };
+        Work::Act(Box::new(NewAct::new(user("ops"), act).by_host()))
+    };
+    let lobby = "lobby".parse().unwrap();
+    for (work, left) in [(role("bob", Role::Member), 1), (role("zoe", Role::Member), 0)] {
+        let unfinished = unfinished();
+        let mut log = Applied::new(Arc::clone(&log.life), log.tail.clone());
+        let staged = log.stage(&lobby, [&work].into_iter(), (&loaded, unfinished), &Limits::default(), LOG);
+        assert_eq!(staged.record.purges.len(), left, "{work:?}");
+    }
+    let zoe = Work::Act(Box::new(
+        NewAct::new(user("ops"), Act::Role { user: user("zoe"), role: Role::None }).by_host(),
+    ));
+    let works = [zoe, step(&log, &loaded, &[3, 4], true)];
+    let staged = stage_loaded(&mut log, &works, &loaded, &Limits::default());
+    assert_eq!(staged.answers[1].result, Err(ChangeError::Forbidden), "at its place");
+}
+
+#[test]
+fn the_records_of_a_room_name_a_limited_number_of_purges() {
+    let (mut log, loaded) = owned(4);
+    let purge = |id: u64, by: &str| {
+        let act = NewAct::new(user(by), Act::Purge { user: user("ann") });
+        Purge::new(id, "n1".to_owned(), &act, 9)
+    };
+    let lobby = "lobby".parse().unwrap();
+    for (is_last, is_stored) in [(false, false), (true, true)] {
+        let works = [step(&log, &loaded, &[1, 2], is_last)];
+        let unfinished = Unfinished { erasing: Vec::new(), purges: vec![purge(1, "bob"), purge(2, "eva")] };
+        let staged = log.stage(&lobby, works.iter(), (&loaded, unfinished), &Limits::default(), LOG);
+        assert_eq!(staged.answers[0].result.is_ok(), is_stored, "{:?}", staged.answers[0]);
+    }
 }
