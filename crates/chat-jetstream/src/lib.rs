@@ -86,10 +86,10 @@
 //!
 //! # Streams
 //!
-//! All rooms are in one stream, or in up to 64 ([`Options::streams`]). A room is always in the same stream: the first 32
-//! bits of the hash of its name decide. The first stream has the name of the chat, the others a number: `chat-2`. All
-//! that is said of *the stream* here holds for each of them and its rooms: its leader, its life, its end and its epochs.
-//! The streams of users, and the signs of life of the servers, are for all.
+//! All rooms are in one stream, or in up to 64 ([`Options::streams`]). A room is always in the same stream: the first
+//! 32 bits of the hash of its name decide. The first stream has the name of the chat, the others a number: `chat-2`.
+//! All that is said of *the stream* here holds for each of them and its rooms: its leader, its life, its end and its
+//! epochs. The streams of users, and the signs of life of the servers, are for all.
 //!
 //! The number is in the metadata of each stream, and a server with another one is refused. It is decided when the first
 //! stream is created, which only one server can do. It cannot change, because the rooms would be in other streams.

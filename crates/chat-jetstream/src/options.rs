@@ -19,8 +19,8 @@ pub struct Options {
     /// Name of the stream, and the first part of each subject: ASCII letters, digits, `-` and `_`. Chats that share
     /// servers need different ones. Further streams have a number at the end, as `chat-2`. Default `chat`.
     pub stream: String,
-    /// Streams in which the rooms are, 1 to 64: each room is always in the same one. All servers of the chat need the same
-    /// number, and it cannot change. Default 1.
+    /// Streams in which the rooms are, 1 to 64: each room is always in the same one. All servers of the chat need the
+    /// same number, and it cannot change. Default 1.
     pub streams: usize,
     /// Copies of a stream that is created. The stream can be used while more than half of them can. Default 3.
     pub replicas: usize,

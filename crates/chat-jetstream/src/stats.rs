@@ -43,8 +43,8 @@ pub struct Stats {
 pub struct StreamStatus {
     /// The name of the stream.
     pub name: String,
-    /// The copies that it had when the store was opened. [`Options::replicas`](crate::Options::replicas) is for a stream
-    /// that is created.
+    /// The copies that it had when the store was opened. [`Options::replicas`](crate::Options::replicas) is for a
+    /// stream that is created.
     pub copies: usize,
     /// The answers of its leader.
     pub health: Health,
