@@ -68,7 +68,7 @@ pub fn cost(room: &KeyedRoom, messages: usize, seed: u64) -> KeyCost {
     KeyCost { kept: kept / (now - begin), read: read as f64 / count, loads: f64::from(loads) / count }
 }
 
-/// Returns the bytes of the keys of a node that keeps those of quiet rooms for a time, if there are `share` of the users.
+/// Returns the bytes of the keys of a node that keeps those of quiet rooms for a time, with this share of the users.
 pub fn memory(window: f64, idle: f64, share: f64) -> f64 {
     let of = |kind: &Kind| {
         let keys = kind.rate * window * KEY_BYTES.value + LOG_BYTES.value;

@@ -220,8 +220,8 @@
 //! servers have stored since, before it appends. So the keys are exact, whatever it has in memory.
 //!
 //! A key in memory has 8 bytes of the hash of its user, 8 of the hash of the key, and 8 of that of the content. Of n
-//! keys of one user, two are mixed up with the probability n^2 / 2^65. Anyone who looks for such keys or contents can only
-//! lose own messages, because the user is part of the hash.
+//! keys of one user, two are mixed up with the probability n^2 / 2^65. Anyone who looks for such keys or contents can
+//! only lose own messages, because the user is part of the hash.
 //!
 //! # Retention
 //!

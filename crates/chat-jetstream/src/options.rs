@@ -31,9 +31,9 @@ pub struct Options {
     pub retain_messages: Option<u64>,
     /// Idempotency keys of one user in a room that are remembered. Default 10,000.
     pub max_keys_per_user: usize,
-    /// Bytes of memory for the idempotency keys of all rooms. Beyond it, those of the rooms that were written to longest
-    /// ago are forgotten, and are read from the stream before the next message. A key takes about 50 bytes, and a room
-    /// 512 besides. 0 is no limit. Default 256 MiB.
+    /// Bytes of memory for the idempotency keys of all rooms. Beyond it, those of the rooms that were quiet longest are
+    /// dropped, and are read from the stream again before the next message. A key takes about 50 bytes, and a room 512
+    /// besides. 0 is no limit. Default 256 MiB.
     pub max_key_bytes: usize,
     /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created, if
     /// its parent exists. One server of the chat uses it at a time. Default `None`.
