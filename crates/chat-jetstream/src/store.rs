@@ -13,7 +13,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::life::{Life, is_token, random_number};
+use crate::life::{Life, is_import, is_token, random_number};
 use crate::link::{Client, Link};
 use crate::node::{Asked, ClaimedName, Connection, Node, wait_for_stream};
 use crate::room::{Receipt, SharedRoom, Work, as_append};
@@ -85,6 +85,9 @@ impl JetStreamStore {
         let info = wait_for_stream(&link, options.replicas).await;
         let no_stream = |cause: String| OpenError::NoStream { stream: options.stream.clone(), cause };
         let info = info.map_err(|error| no_stream(error.to_string()))?;
+        if is_import(&info.config) {
+            return Err(OpenError::Unfinished(options.stream));
+        }
         let life = Life::of(&info).ok_or_else(|| OpenError::ForeignStream(options.stream.clone()))?;
         let unreachable = |error| OpenError::unreachable(servers, &error);
         let claimed = match &options.node {
@@ -126,7 +129,7 @@ impl JetStreamStore {
 }
 
 /// Returns true for the version of a server that can store several messages together.
-fn has_batches(version: &str) -> bool {
+pub(crate) fn has_batches(version: &str) -> bool {
     let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(2), Some(12))
 }

@@ -27,7 +27,7 @@ pub(crate) use asked::Asked;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use peers::Peers;
-pub(crate) use tend::wait_for_stream;
+pub(crate) use tend::{wait_for, wait_for_stream};
 
 /// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
 const LATE: Duration = Duration::from_secs(6);

@@ -7,18 +7,19 @@ mod rules;
 mod thread;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use chat_core::RoomName;
 
 pub(crate) use entry::{Content, Entry};
-pub(crate) use keyed::{KeyUse, KeyWindow, Keyed, user_token};
-pub(crate) use message::MessageState;
+pub(crate) use keyed::{KeyUse, KeyWindow, Keyed, Slot, user_token};
+pub(crate) use message::{MessageState, user_key};
 pub(crate) use rules::RulesPart;
 pub(crate) use thread::{BLOCK, Block, Reply, Thread};
 
 /// The version of the format.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-/// The bytes of a record before its lists.
-const HEAD_BYTES: usize = 2 + 7 * 8 + 3 * 2;
+/// The bytes of a record before its lists, without the name of the room.
+const HEAD_BYTES: usize = 2 + 7 * 8 + 4 * 2;
 
 /// The properties of the room that a record names.
 mod flag {
@@ -46,6 +47,8 @@ pub(crate) struct Record {
     /// The id of the room's record before this one; 0 for the first. It shows that a stream has lost its end and got
     /// another one.
     pub(crate) previous: u64,
+    /// The name of the room. Its hash is in the subject, so only an export needs the name.
+    pub(crate) room: Bytes,
     /// The oldest position that can be read once this record is stored.
     pub(crate) oldest: u64,
     /// The number of messages among all entries of the room up to the last one of this record.
@@ -85,6 +88,11 @@ impl Record {
         self.entries.last().map_or(0, |entry| entry.at)
     }
 
+    /// Returns the name of the room.
+    pub(crate) fn room(&self) -> Option<RoomName> {
+        str::from_utf8(&self.room).ok()?.parse().ok()
+    }
+
     /// Returns the messages that the entries change.
     pub(crate) fn targets(&self) -> impl Iterator<Item = u64> {
         self.entries.iter().filter_map(|entry| Some(entry.change()?.target))
@@ -93,7 +101,7 @@ impl Record {
     pub(crate) fn encode(&self) -> Bytes {
         let entries: usize = self.entries.iter().map(Entry::max_bytes).sum();
         let lists = 8 * (self.pins.len() + self.erasing.len());
-        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + lists + entries + SUM_BYTES);
+        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + self.room.len() + lists + entries + SUM_BYTES);
         bytes.put_u8(VERSION);
         bytes.put_u8(if self.has_threads { flag::THREADS } else { 0 });
         let replaced = if self.copy.is_some() { self.place } else { 0 };
@@ -101,6 +109,8 @@ impl Record {
         {
             bytes.put_u64(number);
         }
+        put_count(&mut bytes, self.room.len());
+        bytes.put_slice(&self.room);
         for list in [&self.pins, &self.erasing] {
             put_count(&mut bytes, list.len());
             list.iter().for_each(|seq| bytes.put_u64(*seq));
@@ -125,6 +135,11 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     let mut number = || bytes.try_get_u64().ok();
     let (id, previous, oldest, messages) = (number()?, number()?, number()?, number()?);
     let (ruled, replaced, first) = (number()?, number()?, number()?);
+    let length = usize::from(bytes.try_get_u16().ok()?);
+    if bytes.remaining() < length {
+        return None;
+    }
+    let room = bytes.split_to(length);
     let mut list = || {
         let count = bytes.try_get_u16().ok()?;
         (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()
@@ -141,6 +156,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         copy,
         id,
         previous,
+        room,
         oldest,
         messages,
         has_threads,
@@ -181,7 +197,7 @@ mod tests {
             is_guest: connection.is_some(),
             connection,
         };
-        let key = KeyUse { owner: 7, slot: [1; 16], digest: [2; 20] };
+        let key = KeyUse { owner: 7, slot: [1; 20], digest: [2; 20] };
         let ann = User::guest("ann").unwrap();
         let change = ChangeEntry::new(42, 1_700_000_000_042, ann, 40, ChangeKind::Pinned);
         let entries = vec![
@@ -197,6 +213,7 @@ mod tests {
             copy,
             id: 5,
             previous: 4,
+            room: Bytes::from_static(b"lobby"),
             oldest: 3,
             messages: 30,
             has_threads,

@@ -1,7 +1,9 @@
 //! A room as one node has it, however often it is open there.
 
 mod erase;
+mod export;
 mod fold;
+mod import;
 mod job;
 mod load;
 mod places;
@@ -36,6 +38,7 @@ use self::state::{Noted, RoomState, Tail};
 use self::writer::Writer;
 
 pub(crate) use self::fold::States;
+pub(crate) use self::import::{CompleteRoom, ImportedRoom};
 pub(crate) use self::work::{Receipt, Work, as_append};
 
 /// The appends that wait for the writer of a room. Further ones wait for a place.

@@ -11,6 +11,7 @@ mod history;
 mod known_bounds;
 mod leader;
 mod lost_end;
+mod moving;
 mod notices;
 mod opening;
 mod rules;
