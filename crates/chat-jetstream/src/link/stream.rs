@@ -43,8 +43,8 @@ struct SubjectsInfo {
 
 #[derive(Debug, Deserialize)]
 struct SubjectsState {
-    #[serde(default)]
-    subjects: BTreeMap<String, u64>,
+    /// `None` without any.
+    subjects: Option<BTreeMap<String, u64>>,
 }
 
 impl StreamInfo {
@@ -86,8 +86,9 @@ impl Link {
         loop {
             let query = json!({ "subjects_filter": filter, "offset": subjects.len() });
             let info: SubjectsInfo = self.api(&format!("STREAM.INFO.{}", self.stream), &query).await?;
-            let is_last = info.state.subjects.is_empty();
-            subjects.extend(info.state.subjects.into_keys());
+            let found = info.state.subjects.unwrap_or_default();
+            let is_last = found.is_empty();
+            subjects.extend(found.into_keys());
             if is_last || subjects.len() >= info.total {
                 return Ok(subjects);
             }

@@ -264,6 +264,9 @@ async fn rooms_without_entries_and_with_lost_ones_keep_their_positions() {
     let lobby = Opened::open(&store, "c", &Arc::new(Limits::default())).await;
     assert_eq!(lobby.say("hi").await, 10);
     assert_eq!(lobby.events().await.into_keys().collect::<Vec<_>>(), [10]);
+    let nothing = lines(&[]);
+    assert_eq!(import(&servers, "empty", &nothing).await.expect("imported"), 0);
+    assert_eq!(export(&servers, "empty").await, nothing);
     let owner = known("9");
     let governed = Opened::open(&store, "b", &Arc::new(Limits::default())).await;
     let (rules, standing) = governed.room.standing(&owner.key()).await.expect("a standing");
