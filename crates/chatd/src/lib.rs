@@ -159,7 +159,7 @@ fn run_task(task: &Task, Loaded { config, values }: &Loaded) -> ExitCode {
         (Task::Config { task: ConfigTask::Check }, _) => show("the configuration is valid\n"),
         (Task::Store(task), Some(dir)) => tasks::run(task, &Place::Directory(dir)),
         (Task::Store(task), None) => match config.cluster.tasks() {
-            Ok(Some(cluster)) => tasks::run(task, &Place::Cluster(cluster)),
+            Ok(Some(cluster)) => tasks::run(task, &Place::Cluster(Box::new(cluster))),
             Ok(None) => refuse("--data: a task needs a directory, not :memory:"),
             Err(problem) => refuse(&problem),
         },

@@ -18,7 +18,7 @@ const READ_BUFFER: usize = 256 * 1024;
 /// The place of the rooms of a task.
 pub(crate) enum Place<'a> {
     Directory(&'a Path),
-    Cluster(ClusterTasks),
+    Cluster(Box<ClusterTasks>),
 }
 
 /// The result of a check.

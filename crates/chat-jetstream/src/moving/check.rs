@@ -44,7 +44,7 @@ impl Report {
         for line in lines {
             match line {
                 ExportLine::Event { event, .. } if matches!(**event, Event::Message { .. }) => {
-                    self.messages += 1
+                    self.messages += 1;
                 }
                 ExportLine::Event { .. } | ExportLine::Changed { .. } => self.changes += 1,
                 ExportLine::Lost { seq, to, .. } => {

@@ -82,7 +82,7 @@ impl ImportedRoom {
                 self.rules = Some(rules);
             }
             ExportLine::Standing { user, role, restricted, .. } => {
-                self.add_standing(user, role, restricted)?
+                self.add_standing(user, role, restricted)?;
             }
             ExportLine::Event { event, guest } => self.add_event(&event, guest),
             ExportLine::Changed { seq, at, by, target, what, .. } => {
@@ -128,7 +128,7 @@ impl ImportedRoom {
     }
 
     fn add_event(&mut self, event: &Event, is_guest: bool) {
-        let frame: Bytes = event.encode().into();
+        let frame = event.encode();
         let (seq, at, content) = match event {
             Event::Message { seq, at, links, .. } => {
                 self.has_threads |= links.as_ref().is_some_and(|links| links.thread.is_some());
