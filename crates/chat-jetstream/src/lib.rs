@@ -24,8 +24,8 @@
 //!
 //! # Tasks
 //!
-//! [`JetStreamStore::export_all`] and [`JetStreamStore::import`] move the rooms, as text, to another stream or to a store
-//! in a directory, and back. [`JetStreamStore::check`] reads everything.
+//! [`JetStreamStore::export_all`] and [`JetStreamStore::import`] move the rooms, as text, to another stream or to a
+//! store in a directory, and back. [`JetStreamStore::check`] reads everything.
 //!
 //! # Guarantees
 //!
@@ -95,9 +95,9 @@
 //! The entries that one server appends to a room at the same time are one **record**: 1 to 256 of them,
 //! about 64 KiB at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room
 //! a record has dozens of entries, which then share one sync of the disk and one round of the servers. Each message is
-//! stored as the frame that is delivered, with its time and the hashes of its key. A record also has the name of its room,
-//! which an export needs, and what a join needs: the oldest position, the number of messages so far, the newest act, and
-//! the pinned messages.
+//! stored as the frame that is delivered, with its time and the hashes of its key. A record also has the name of its
+//! room, which an export needs, and what a join needs: the oldest position, the number of messages so far, the newest
+//! act, and the pinned messages.
 //!
 //! A room has a subject, `<stream>.<life>.m.<hash of the name>`. No text of a user is in a subject. The **life** is a
 //! random number of the stream, so that a record which was meant for a stream that is lost is not stored in its
