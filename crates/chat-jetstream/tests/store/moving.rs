@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{
     Act, Change, CommitSink, ExportWriter, JoinRule, Limits, Links, NewAct, NewChange, NewMessage, Range,
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::servers::{Servers, request};
-use crate::support::{Opened, delete, edit, node};
+use crate::support::{Opened, edit, node};
 
 const ROOMS: [&str; 3] = ["lobby", "secret", "로비"];
 
@@ -355,26 +356,30 @@ async fn a_room_that_is_written_to_is_exported_as_it_was_at_one_moment() {
         lobby.say(&format!("{number}")).await;
     }
     let writes = async {
-        for number in 0..300 {
-            match number % 10 {
-                0 => drop(lobby.change("ann", 1 + number % 40, edit("other")).await),
-                5 => drop(lobby.change("ann", 1 + number % 45, delete()).await),
-                _ => drop(lobby.say("more").await),
+        for number in 0.. {
+            lobby.change("ann", 1 + number % 50, edit("other")).await.expect("a change");
+            if number % 4 == 0 {
+                tokio::time::sleep(Duration::from_millis(30)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let exports = async {
-        let mut sizes = Vec::new();
-        for number in 0..5 {
-            let exported = export(&servers, "chat").await;
-            import(&servers, &format!("copy{number}"), &exported).await.expect("it is consistent");
-            sizes.push(exported.lines().count());
+    let checks = async {
+        let mut sound = 0;
+        for _ in 0..100 {
+            match JetStreamStore::check(&servers.addresses(), &options("chat"), |_| ()).await {
+                Ok(report) => {
+                    assert!(report.is_sound(), "{report:?}");
+                    sound += 1;
+                }
+                // The machine is too slow.
+                Err(MoveError::Busy(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
-        sizes
+        sound
     };
     tokio::select! {
-        sizes = exports => assert!(sizes.is_sorted() && sizes[0] < sizes[4], "{sizes:?}"),
-        () = writes => panic!("the exports were too slow"),
+        sound = checks => assert!(sound > 0, "the room is never at rest"),
+        () = writes => {}
     }
 }
