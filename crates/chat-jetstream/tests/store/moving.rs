@@ -365,7 +365,7 @@ async fn a_room_that_is_written_to_is_exported_as_it_was_at_one_moment() {
     };
     let checks = async {
         let mut sound = 0;
-        for _ in 0..100 {
+        for _ in 0..30 {
             match JetStreamStore::check(&servers.addresses(), &options("chat"), |_| ()).await {
                 Ok(report) => {
                     assert!(report.is_sound(), "{report:?}");
