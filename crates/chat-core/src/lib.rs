@@ -87,6 +87,7 @@ mod bus;
 mod chat;
 mod connection;
 mod error;
+mod export;
 mod fair_queue;
 mod identity;
 mod message;
@@ -107,6 +108,7 @@ pub use bus::{
 pub use chat::{Builder, Chat, Counts, Drained, Refusals, describe_metrics};
 pub use connection::{Connection, DirectWrite, DirectlyWritten, Incoming, Outgoing};
 pub use error::{AdmitError, PostError};
+pub use export::{ExportLines, ExportWriter, Exported, Imported, ReadExportError};
 pub use identity::{Denied, Identify, IdentifyRequest, Identity, IdentityLimits};
 pub use message::{BodyError, Message};
 pub use room::{MemoryRoom, MemoryStore, Subscription, SubscriptionError};

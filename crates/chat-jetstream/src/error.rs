@@ -50,6 +50,12 @@ pub enum OpenError {
         /// The number that was set.
         wanted: usize,
     },
+    /// The stream does not exist.
+    #[error("the stream {0} does not exist; check the addresses and its name")]
+    Missing(String),
+    /// An import fills the stream, or was interrupted.
+    #[error("the import into the stream {0} is not complete; wait for it, or import again")]
+    Unfinished(String),
     /// Another live server of the chat has the name of this one.
     #[error("another server of the chat has the name {0}; choose another name, or stop that server")]
     NameInUse(NodeId),

@@ -22,6 +22,11 @@
 //! # }
 //! ```
 //!
+//! # Tasks
+//!
+//! [`JetStreamStore::export_all`] and [`JetStreamStore::import`] move the rooms, as text, to another stream or to a
+//! store in a directory, and back. [`JetStreamStore::check`] reads everything.
+//!
 //! # Guarantees
 //!
 //! - An acknowledged message is stored by a majority of the copies of the stream. It survives a power failure only if
@@ -99,9 +104,10 @@
 //! The entries that one server appends to a room at the same time are one **record**: 1 to 256 of them,
 //! about 64 KiB at most. A record is one message of the stream, and its sequence there is its **place**. In a busy room
 //! a record has dozens of entries, which then share one sync of the disk and one round of the servers. Each message is
-//! stored as the frame that is delivered, with its time and the hashes of its key. A record also has what a join needs:
-//! the oldest position, the number of messages so far, the newest act, and the pinned messages. It names what is not
-//! complete: the deleted messages whose texts may be left, and the purges.
+//! stored as the frame that is delivered, with its time and the hashes of its key. A record also has the name of its
+//! room, which an export needs, and what a join needs: the oldest position, the number of messages so far, the newest
+//! act, and the pinned messages. It names what is not complete: the deleted messages whose texts may be left, and the
+//! purges.
 //!
 //! A room has a subject, `<stream>.<life>.m.<hash of the name>`. No text of a user is in a subject. The **life** is a
 //! random number of the stream, so that a record which was meant for a stream that is lost is not stored in its
@@ -269,6 +275,7 @@ mod bus;
 mod error;
 mod life;
 mod link;
+mod moving;
 mod node;
 mod options;
 mod record;
@@ -287,7 +294,9 @@ mod model;
 pub use async_nats::ConnectOptions;
 
 pub use bus::NatsBus;
+pub use chat_core::{Exported, Imported};
 pub use error::OpenError;
+pub use moving::{MoveError, Report};
 pub use options::Options;
 pub use stats::{Stats, StreamStatus, describe_metrics};
 pub use store::JetStreamStore;

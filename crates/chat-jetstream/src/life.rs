@@ -16,7 +16,10 @@ const LIFE: &str = "chat-life";
 const EPOCH: &str = "chat-epoch";
 
 /// The key of the metadata with the version of the format, and that version.
-const FORMAT: (&str, &str) = ("chat-format", "3");
+const FORMAT: (&str, &str) = ("chat-format", "4");
+
+/// The version of the format of a stream that an import fills. No node uses it.
+const IMPORT: &str = "import";
 
 /// The setting of a stream that takes several messages together or none of them.
 const ATOMIC: &str = "allow_atomic";
@@ -74,6 +77,14 @@ impl Life {
             && value(FORMAT.0)? == FORMAT.1
             && life.subjects().iter().all(|own| subjects.contains(own));
         is_known.then_some(life)
+    }
+
+    /// Returns the life of a stream that an import fills, or `None` if the stream is another one.
+    pub(crate) fn of_import(info: &StreamInfo) -> Option<Self> {
+        if !is_import(&info.config) {
+            return None;
+        }
+        Self::of(&StreamInfo { config: without_import(info.config.clone()), state: info.state })
     }
 
     #[cfg(test)]
@@ -229,6 +240,26 @@ pub(crate) fn new_stream(stream: &str, shard: Shard, replicas: usize) -> StreamC
         num_replicas: replicas,
         others: others.as_object().cloned().unwrap_or_else(Map::new),
     }
+}
+
+/// Returns the settings of a stream that an import fills.
+pub(crate) fn with_import(config: StreamConfig) -> StreamConfig {
+    with_format(config, IMPORT)
+}
+
+/// Returns the settings of a stream that an import has filled.
+pub(crate) fn without_import(config: StreamConfig) -> StreamConfig {
+    with_format(config, FORMAT.1)
+}
+
+fn with_format(mut config: StreamConfig, format: &str) -> StreamConfig {
+    config.metadata.insert(FORMAT.0.to_owned(), format.to_owned());
+    config
+}
+
+/// Returns true if an import fills the stream, or has ended before it was complete.
+pub(crate) fn is_import(config: &StreamConfig) -> bool {
+    config.metadata.get(FORMAT.0).is_some_and(|format| format == IMPORT)
 }
 
 /// Returns the settings of a stream with another epoch than that of a life, and than all before it.

@@ -159,7 +159,7 @@ fn index_dir(dir: &Path, stream: &str, options: &Options) -> PathBuf {
 }
 
 /// Returns true for the version of a server that can store several messages together.
-fn has_batches(version: &str) -> bool {
+pub(crate) fn has_batches(version: &str) -> bool {
     let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(2), Some(12))
 }

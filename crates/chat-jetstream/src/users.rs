@@ -1,7 +1,10 @@
 //! The markers of users, and the rooms that they follow: in streams of their own, which keep the last message of each
 //! subject.
 
+mod moved;
+
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +19,8 @@ use crate::link::{AppendRefused, Link, LinkError, StreamConfig};
 use crate::node::Node;
 use crate::record::{user_token, with_sum, without_sum};
 use crate::stats::count;
+
+pub(crate) use moved::ByUser;
 
 /// The messages about guests that are kept, the newest ones: anyone can take any number of guest names.
 const MAX_OF_GUESTS: u64 = 100_000;
@@ -35,6 +40,8 @@ pub(crate) struct Users {
     node: Arc<Node>,
     known: UserStream,
     guests: UserStream,
+    /// The messages that were damaged when they were read.
+    damaged: AtomicU64,
 }
 
 /// A stream about users.
@@ -49,9 +56,19 @@ struct UserStream {
 /// The position up to which a user has read a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marker {
+    /// The id of the user, which an export needs.
+    pub(crate) user: String,
     /// The epoch in which it counts.
     pub(crate) epoch: String,
     pub(crate) seq: u64,
+}
+
+/// The rooms that a user follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Followed {
+    /// The id of the user, which an export needs.
+    user: String,
+    rooms: Vec<RoomName>,
 }
 
 impl Users {
@@ -59,7 +76,7 @@ impl Users {
     pub(crate) fn new(node: Arc<Node>, replicas: usize) -> Self {
         let [known, guests] = [("users", "u", None), ("guests", "g", Some(MAX_OF_GUESTS))]
             .map(|(name, part, max)| UserStream::new(&node.link, (name, part), replicas, max));
-        Self { node, known, guests }
+        Self { node, known, guests, damaged: AtomicU64::new(0) }
     }
 
     /// Returns the marker of a user, or `None` if there is none of this epoch.
@@ -98,21 +115,23 @@ impl Users {
         on: bool,
         max: usize,
     ) -> Result<(), MarkerError> {
-        let change = |known: Option<Vec<RoomName>>| {
-            let (known, mut follows) = (known.unwrap_or_default(), Follows::new(usize::MAX));
+        let change = |known: Option<Followed>| {
+            let known = known.map(|known| known.rooms).unwrap_or_default();
+            let mut follows = Follows::new(usize::MAX);
             for room in &known {
                 follows.follow(user, room, true, usize::MAX)?;
             }
             follows.follow(user, room, on, max)?;
             let rooms: Vec<_> = follows.of(user).cloned().collect();
-            Ok((rooms != known).then_some(rooms))
+            Ok((rooms != known).then(|| Followed { user: user.id().to_owned(), rooms }))
         };
         self.update(user, &follows_subject(user), change).await.map(drop)
     }
 
     /// Returns the rooms that a user follows, in the order of their names.
     pub(crate) async fn followed(&self, user: &UserKey) -> Result<Vec<RoomName>, Unavailable> {
-        Ok(self.read(user, &follows_subject(user)).await?.1.unwrap_or_default())
+        let (_, known) = self.read::<Followed>(user, &follows_subject(user)).await?;
+        Ok(known.map(|known| known.rooms).unwrap_or_default())
     }
 
     fn stream(&self, user: &UserKey) -> &UserStream {
@@ -131,12 +150,18 @@ impl Users {
             last => last?,
         };
         let Some((place, bytes)) = last else { return Ok((0, None)) };
+        Ok((place, self.decode(link, place, bytes)))
+    }
+
+    /// Reads a message. One that is damaged is counted, and is none.
+    fn decode<T: DeserializeOwned>(&self, link: &Link, place: u64, bytes: Bytes) -> Option<T> {
         let value = without_sum(bytes).and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if value.is_none() {
+            count(&self.damaged, 1);
             count(&self.node.counters.unreadable, 1);
             tracing::error!(place, stream = %link.stream, "record unreadable; it is left out");
         }
-        Ok((place, value))
+        value
     }
 
     /// Replaces the last message of a subject by what `change` makes of it, unless that is `None`. Returns true if it

@@ -40,7 +40,10 @@ mod text;
 mod user;
 mod wire;
 
-pub use export::{EXPORT_VERSION, ExportLine, ExportReader, InvalidExport, one_line};
+pub use export::{
+    Contradiction, EXPORT_VERSION, ExportLine, ExportReader, ExportedMessage, ExportedRoom, InvalidExport,
+    one_line,
+};
 pub use limits::{
     ConnectionLimits, HttpLimits, Limits, NodeLimits, RateLimits, ReadLimits, RoomLimits, WireLimits,
 };

@@ -147,9 +147,10 @@ mod store;
 mod threads;
 mod write;
 
+pub use chat_core::{Exported, Imported, ReadExportError};
 pub use error::OpenError;
 pub use log_index::{Candidates, IndexStep, LogIndex};
-pub use maintenance::{Compacted, Exported, ImportError, Imported, Progress, Report};
+pub use maintenance::{Compacted, ImportError, Progress, Report};
 pub use open::Opening;
 pub use options::{Durability, Options};
 pub use publish::describe_metrics;

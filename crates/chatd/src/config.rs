@@ -201,7 +201,8 @@ pub(crate) enum StoreTask {
         /// Name of the room whose messages are written; without it, everything that `import` needs
         room: Option<RoomName>,
     },
-    /// Make the data from an export of a whole chat, in a new directory, while no server uses it
+    /// Make the data from an export of a whole chat, in a new directory, or in the stream of a new cluster, while no
+    /// server uses it
     Import {
         /// File of the export, or - for standard input
         file: PathBuf,

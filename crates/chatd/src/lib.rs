@@ -63,6 +63,7 @@ use reload::Reload;
 use restart::{Origin, State, notify};
 use signals::{Request, Signals};
 use storage::{OpenError, Storage};
+use tasks::Place;
 use users::CurrentUsers;
 
 /// The memory allocator of the binaries. The one of glibc needs more CPU time for small messages.
@@ -156,8 +157,12 @@ fn run_task(task: &Task, Loaded { config, values }: &Loaded) -> ExitCode {
         (Task::Config { task: ConfigTask::Print }, _) => show(&values.to_toml()),
         // A mistake would have been reported with those of the options.
         (Task::Config { task: ConfigTask::Check }, _) => show("the configuration is valid\n"),
-        (Task::Store(task), Some(dir)) => tasks::run(task, dir),
-        (Task::Store(_), None) => refuse("--data: a task needs a directory, not :memory:"),
+        (Task::Store(task), Some(dir)) => tasks::run(task, &Place::Directory(dir)),
+        (Task::Store(task), None) => match config.cluster.tasks() {
+            Ok(Some(cluster)) => tasks::run(task, &Place::Cluster(Box::new(cluster))),
+            Ok(None) => refuse("--data: a task needs a directory, not :memory:"),
+            Err(problem) => refuse(&problem),
+        },
     }
 }
 

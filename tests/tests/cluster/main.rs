@@ -6,6 +6,7 @@ mod joining;
 mod markers;
 mod metrics;
 mod moderation;
+mod moved_chat;
 mod nodes;
 mod options;
 mod outages;

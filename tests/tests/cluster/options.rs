@@ -60,7 +60,7 @@ fn contradictions_are_refused_with_file_and_line() -> Result<()> {
 }
 
 #[test]
-fn each_binary_has_the_options_and_refuses_a_task_on_a_cluster() -> Result<()> {
+fn each_binary_has_the_options_and_refuses_to_compact_a_cluster() -> Result<()> {
     for binary in Binary::one_per_adapter() {
         let valid = binary
             .command()?
@@ -69,8 +69,9 @@ fn each_binary_has_the_options_and_refuses_a_task_on_a_cluster() -> Result<()> {
             .args(["--durability", "replicated", "--node", "eu-1", "config", "check"])
             .output()?;
         ensure!(valid.status.success(), "{}", String::from_utf8_lossy(&valid.stderr));
-        let cluster = ["--cluster", "nats://n1", "--durability", "disk", "check"];
-        ensure!(refusal(binary, &cluster)?.starts_with("--cluster: a task needs the directory of --data"));
+        let cluster = ["--cluster", "nats://n1", "compact"];
+        let text = "--cluster: compact is for the directory of --data";
+        ensure!(refusal(binary, &cluster)?.starts_with(text));
     }
     Ok(())
 }

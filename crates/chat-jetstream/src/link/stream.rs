@@ -32,6 +32,28 @@ pub(crate) struct StreamState {
     pub(crate) last_seq: u64,
 }
 
+/// The subjects of the messages of a stream, as its leader has them.
+#[derive(Debug, Deserialize)]
+struct SubjectsInfo {
+    state: SubjectsState,
+    /// The number of all subjects that are asked for.
+    #[serde(default)]
+    total: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct SubjectsState {
+    /// `None` without any.
+    subjects: Option<BTreeMap<String, u64>>,
+}
+
+impl StreamInfo {
+    /// Returns a stream without messages.
+    pub(crate) fn new(config: StreamConfig) -> Self {
+        Self { config, state: StreamState { last_seq: 0 } }
+    }
+}
+
 impl Link {
     /// Returns the stream, or `None` if it does not exist.
     pub(crate) async fn info(&self) -> Result<Option<StreamInfo>, LinkError> {
@@ -47,6 +69,29 @@ impl Link {
         match self.api::<StreamInfo>(&format!("STREAM.CREATE.{}", self.stream), config).await {
             Ok(_) | Err(LinkError::Refused { code: code::NAME_IN_USE, .. }) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the stream. One that does not exist is removed already.
+    pub(crate) async fn delete(&self) -> Result<(), LinkError> {
+        match self.api::<Removed>(&format!("STREAM.DELETE.{}", self.stream), &json!({})).await {
+            Ok(_) | Err(LinkError::Refused { code: code::NO_STREAM, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the subjects of all messages of some subjects.
+    pub(crate) async fn subjects(&self, filter: &str) -> Result<Vec<String>, LinkError> {
+        let mut subjects = Vec::new();
+        loop {
+            let query = json!({ "subjects_filter": filter, "offset": subjects.len() });
+            let info: SubjectsInfo = self.api(&format!("STREAM.INFO.{}", self.stream), &query).await?;
+            let found = info.state.subjects.unwrap_or_default();
+            let is_last = found.is_empty();
+            subjects.extend(found.into_keys());
+            if is_last || subjects.len() >= info.total {
+                return Ok(subjects);
+            }
         }
     }
 

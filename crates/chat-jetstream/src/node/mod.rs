@@ -31,13 +31,13 @@ use crate::stats::{Counters, StreamStatus, count};
 
 use connection::Compared;
 use peers::Peers;
-use streams::OpenStream;
 
 pub(crate) use asked::Asked;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use purging::{PurgePlace, Purging};
-pub(crate) use streams::{Streams, open_streams};
+pub(crate) use streams::{OpenStream, Streams, find_streams, open_streams};
+pub(crate) use tend::wait_for;
 
 /// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
 const LATE: Duration = Duration::from_secs(6);

@@ -5,9 +5,9 @@ use chat_core::{Health, Limits, RoomName};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
-use crate::life::{Life, token};
-use crate::link::Link;
-use crate::node::tend::wait_for_stream;
+use crate::life::{Life, is_import, token};
+use crate::link::{Link, StreamInfo};
+use crate::node::tend::{wait_for, wait_for_stream};
 use crate::node::{Connection, Node, Peers, Shared};
 use crate::room::{QuietLogs, SharedRoom};
 use crate::shard::{Shard, index_of};
@@ -33,7 +33,31 @@ impl OpenStream {
         let info = wait_for_stream(&link, shard, replicas).await;
         let info =
             info.map_err(|error| OpenError::NoStream { stream: stream(), cause: error.to_string() })?;
-        let (life, found) = (Life::of(&info), Shard::of(&info.config.metadata));
+        Self::of(link, shard, &info)
+    }
+
+    /// Opens a stream for a task. It is not created.
+    async fn find(link: Link, shard: Shard) -> Result<Self, OpenError> {
+        let info = wait_for(|| link.info()).await;
+        let no_stream = |cause: String| OpenError::NoStream { stream: link.stream.clone(), cause };
+        let info = info.map_err(|error| no_stream(error.to_string()))?;
+        let info = info.ok_or_else(|| OpenError::Missing(link.stream.clone()))?;
+        Self::of(link, shard, &info)
+    }
+
+    /// Returns a stream that an import fills, or `None` if the stream is another one.
+    pub(crate) fn of_import(link: Link, shard: Shard, info: &StreamInfo) -> Option<Self> {
+        let is_own = Shard::of(&info.config.metadata) == Some(shard);
+        let life = Life::of_import(info).filter(|_| is_own)?;
+        Some(Self { copies: info.config.num_replicas, life, link, shard })
+    }
+
+    fn of(link: Link, shard: Shard, info: &StreamInfo) -> Result<Self, OpenError> {
+        let stream = || link.stream.clone();
+        if is_import(&info.config) {
+            return Err(OpenError::Unfinished(stream()));
+        }
+        let (life, found) = (Life::of(info), Shard::of(&info.config.metadata));
         match (life, found) {
             (Some(life), Some(found)) if found == shard => {
                 Ok(Self { copies: info.config.num_replicas, life, link, shard })
@@ -48,8 +72,21 @@ impl OpenStream {
 
 /// Opens the streams of a chat. Creates those that do not exist. The link is that of the first one.
 pub(crate) async fn open_streams(link: &Link, options: &Options) -> Result<Vec<OpenStream>, OpenError> {
+    each_stream(link, options, |link, shard| OpenStream::open(link, shard, options.replicas)).await
+}
+
+/// Opens the streams of a chat for a task. None is created. The link is that of the first one.
+pub(crate) async fn find_streams(link: &Link, options: &Options) -> Result<Vec<OpenStream>, OpenError> {
+    each_stream(link, options, OpenStream::find).await
+}
+
+async fn each_stream<F: Future<Output = Result<OpenStream, OpenError>>>(
+    link: &Link,
+    options: &Options,
+    open: impl Fn(Link, Shard) -> F,
+) -> Result<Vec<OpenStream>, OpenError> {
     let mut shards = Shard::all(options.streams);
-    let open = |shard: Shard| OpenStream::open(link.to(shard.stream(&link.stream)), shard, options.replicas);
+    let open = |shard: Shard| open(link.to(shard.stream(&link.stream)), shard);
     let mut streams = Vec::new();
     // The first one decides about the number of streams, before another one is created.
     if let Some(first) = shards.next() {
@@ -98,7 +135,12 @@ impl Streams {
     /// Returns the room of this name.
     pub(crate) fn room(&self, name: &RoomName, limits: &Arc<Limits>) -> Arc<SharedRoom> {
         self.first().set_limits(limits);
-        self.0[index_of(&token(name), self.0.len())].room(name, limits)
+        self.node(&token(name)).room(name, limits)
+    }
+
+    /// Returns the server in the stream of the room with this token.
+    pub(crate) fn node(&self, token: &str) -> &Arc<Node> {
+        &self.0[index_of(token, self.0.len())]
     }
 
     /// Returns the server in each stream.

@@ -158,9 +158,16 @@ pub(super) async fn wait_for_stream(
     shard: Shard,
     replicas: usize,
 ) -> Result<StreamInfo, LinkError> {
+    wait_for(|| find_or_create(link, shard, replicas)).await
+}
+
+/// Asks servers that may have just started, until they answer.
+pub(crate) async fn wait_for<T, F: Future<Output = Result<T, LinkError>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, LinkError> {
     let until = Instant::now() + OPEN_TIMEOUT;
     loop {
-        match find_or_create(link, shard, replicas).await {
+        match ask().await {
             Err(error) if error.is_temporary() && Instant::now() < until => sleep(OPEN_PAUSE).await,
             result => return result,
         }

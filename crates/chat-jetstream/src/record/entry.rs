@@ -6,7 +6,7 @@ use chat_core::{ChangeEntry, RoomName, StoredMessage};
 use super::{KeyUse, put_count};
 
 /// The bytes of an entry without its frame, at most.
-const ENTRY_BYTES: usize = 80;
+const ENTRY_BYTES: usize = 84;
 
 /// The parts that an entry has.
 mod flag {

@@ -4,13 +4,16 @@ use sha1::{Digest, Sha1};
 
 use crate::life::hex;
 
+/// The key of one user.
+pub(crate) type Slot = [u8; 20];
+
 /// The use of an idempotency key, as a record keeps it. The text of the key is only in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyUse {
     /// The user, as a hash. A collision would only let two users share a limit.
     pub(crate) owner: u64,
-    /// The user and the key, as a hash.
-    pub(crate) slot: [u8; 16],
+    /// The hash of the key, combined with that of the user. Anyone who knows the user can take the first one out again.
+    pub(crate) slot: Slot,
     /// The hash of the content that the key stands for.
     pub(crate) digest: [u8; 20],
 }
@@ -27,14 +30,20 @@ impl KeyUse {
     }
 
     fn new(user: &UserKey, key: &str, content: &str) -> Self {
+        Self::restore(user, &Sha1::digest(key).into(), Sha1::digest(content).into())
+    }
+
+    /// Returns the use of a key of which the SHA-1 hashes of its text and of the content are known.
+    pub(crate) fn restore(user: &UserKey, key: &[u8; 20], content: [u8; 20]) -> Self {
         let user = user_digest(user);
-        let slot = Sha1::new_with_prefix(user).chain_update(key).finalize();
         let mut owner = [0; 8];
         owner.copy_from_slice(&user[..8]);
-        let mut use_of = Self { owner: u64::from_be_bytes(owner), slot: [0; 16], digest: [0; 20] };
-        use_of.slot.copy_from_slice(&slot[..16]);
-        use_of.digest.copy_from_slice(&Sha1::digest(content));
-        use_of
+        Self { owner: u64::from_be_bytes(owner), slot: combined(&user, key), digest: content }
+    }
+
+    /// Returns the hash of the text of the key, which this user has used.
+    pub(crate) fn key_digest(&self, user: &UserKey) -> [u8; 20] {
+        combined(&user_digest(user), &self.slot)
     }
 
     pub(super) fn encode(&self, bytes: &mut BytesMut) {
@@ -44,7 +53,7 @@ impl KeyUse {
     }
 
     pub(super) fn decode(bytes: &mut Bytes) -> Option<Self> {
-        let mut key = Self { owner: bytes.try_get_u64().ok()?, slot: [0; 16], digest: [0; 20] };
+        let mut key = Self { owner: bytes.try_get_u64().ok()?, slot: [0; 20], digest: [0; 20] };
         bytes.try_copy_to_slice(&mut key.slot).ok()?;
         bytes.try_copy_to_slice(&mut key.digest).ok()?;
         Some(key)
@@ -59,4 +68,31 @@ pub(crate) fn user_token(user: &UserKey) -> String {
 fn user_digest(user: &UserKey) -> [u8; 20] {
     let kind = [u8::from(user.is_guest())];
     Sha1::new_with_prefix(kind).chain_update(user.id()).finalize().into()
+}
+
+/// Combines two hashes. The result and one of them give the other one.
+fn combined(one: &[u8; 20], other: &[u8; 20]) -> [u8; 20] {
+    std::array::from_fn(|index| one[index] ^ other[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_core::{RawValue, User};
+
+    use super::*;
+
+    fn key(user: &str, key: &str) -> KeyUse {
+        let message = NewMessage::new(User::guest(user).unwrap(), RawValue::NULL.to_owned());
+        KeyUse::of(&message.with_key(key.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn a_use_is_made_again_from_hashes_and_gives_the_hash_of_its_key() {
+        let ann = User::guest("ann").unwrap().key();
+        let used = key("ann", "k");
+        let digest = Sha1::digest("k").into();
+        assert_eq!(used.key_digest(&ann), digest);
+        assert_eq!(KeyUse::restore(&ann, &digest, used.digest), used);
+        assert_ne!(key("bo", "k").slot, used.slot);
+    }
 }

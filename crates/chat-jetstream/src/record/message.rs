@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 use chat_core::{
     Change, ChangeEntry, ChangeError, ChangeKind, Deleted, Edited, Event, Limits, Linked, MessageChanges,
-    NewChange, NewMessage, ReactionSets, RoomName, StoredMessage, Target, UserKey, Verdict,
+    NewChange, NewMessage, RawValue, ReactionSets, RoomName, StoredMessage, Target, UserKey, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,17 +31,30 @@ pub(crate) struct MessageState {
 impl MessageState {
     /// Returns the state of a message that was not changed, or `None` if the entry is not a message.
     pub(crate) fn of(entry: &Entry) -> Option<Self> {
+        let (state, has_body) = Self::read(entry)?;
+        has_body.then_some(state)
+    }
+
+    /// Returns the state of a message of an export. The frame of the entry has its present form. `None` if the entry is
+    /// not a message.
+    pub(crate) fn restore(entry: &Entry, changes: MessageChanges, reactions: ReactionSets) -> Option<Self> {
+        let (state, _) = Self::read(entry)?;
+        Some(Self { changes, reactions, ..state })
+    }
+
+    /// Reads the entry of a message. Returns false for one without a body.
+    fn read(entry: &Entry) -> Option<(Self, bool)> {
         let Content::Message { frame, is_guest, connection } = &entry.content else { return None };
         let stored = StoredMessage::new(entry.seq, frame.clone());
-        let Ok(Event::Message { user, at, key, body: Some(body), links, .. }) = stored.event() else {
-            return None;
-        };
-        let author = serde_json::from_value(json!({ "guest": is_guest, "id": user.id() })).ok()?;
+        let Ok(Event::Message { user, at, key, body, links, .. }) = stored.event() else { return None };
+        let author = user_key(*is_guest, user.id())?;
+        let has_body = body.is_some();
+        let body = body.unwrap_or_else(|| RawValue::NULL.to_owned());
         let mut message = NewMessage::new(user, body).with_key(key);
         message.links = links;
         let (connection, erased) = (*connection, Vec::new());
         let (changes, reactions, thread) = Default::default();
-        Some(Self { author, connection, at, message, changes, reactions, thread, erased })
+        Some((Self { author, connection, at, message, changes, reactions, thread, erased }, has_body))
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -125,6 +138,21 @@ impl MessageState {
         self.thread.push(seq, after)
     }
 
+    /// Names a message of the thread, as [`reply`](Self::reply) does, in a state that counts it already.
+    pub(crate) fn list_reply(&mut self, seq: u64, after: u64) -> Option<Block> {
+        self.thread.push(seq, after)
+    }
+
+    /// Returns true if a guest has sent the message.
+    pub(crate) fn is_of_guest(&self) -> bool {
+        self.author.is_guest()
+    }
+
+    /// Returns the reactions to the message.
+    pub(crate) fn reactions(&self) -> &ReactionSets {
+        &self.reactions
+    }
+
     pub(crate) fn is_pinned(&self) -> bool {
         self.changes.folded.pinned
     }
@@ -159,4 +187,9 @@ impl MessageState {
         let changes = self.erased.iter().map(|change| change.encode(room, None));
         [self.stored(room, seq)].into_iter().chain(changes).collect()
     }
+}
+
+/// Returns the key of the user with an id.
+pub(crate) fn user_key(is_guest: bool, id: &str) -> Option<UserKey> {
+    serde_json::from_value(json!({ "guest": is_guest, "id": id })).ok()
 }

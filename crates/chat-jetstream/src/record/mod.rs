@@ -9,20 +9,21 @@ mod thread;
 mod window;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use chat_core::RoomName;
 
 pub(crate) use entry::{Content, Entry};
-pub(crate) use keyed::{KeyUse, user_token};
-pub(crate) use message::MessageState;
+pub(crate) use keyed::{KeyUse, Slot, user_token};
+pub(crate) use message::{MessageState, user_key};
 pub(crate) use purge::Purge;
 pub(crate) use rules::RulesPart;
 pub(crate) use thread::{BLOCK, Block, Reply, Thread};
 pub(crate) use window::{KeyWindow, Keyed};
 
 /// The version of the format.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-/// The bytes of a record before its lists.
-const HEAD_BYTES: usize = 2 + 8 * 8 + 4 * 2;
+/// The bytes of a record before its lists, without the name of the room.
+const HEAD_BYTES: usize = 2 + 8 * 8 + 5 * 2;
 
 /// The properties of the room that a record names.
 mod flag {
@@ -52,6 +53,8 @@ pub(crate) struct Record {
     /// The id of the room's record before this one; 0 for the first. It shows that a stream has lost its end and got
     /// another one.
     pub(crate) previous: u64,
+    /// The name of the room. Its hash is in the subject, so only an export needs the name.
+    pub(crate) room: Bytes,
     /// The oldest position that can be read once this record is stored.
     pub(crate) oldest: u64,
     /// The number of messages among all entries of the room up to the last one of this record.
@@ -95,6 +98,11 @@ impl Record {
         self.entries.last().map_or(0, |entry| entry.at)
     }
 
+    /// Returns the name of the room.
+    pub(crate) fn room(&self) -> Option<RoomName> {
+        str::from_utf8(&self.room).ok()?.parse().ok()
+    }
+
     /// Returns the messages that the entries change or purge.
     pub(crate) fn targets(&self) -> impl Iterator<Item = u64> {
         self.entries.iter().flat_map(Entry::targets).copied()
@@ -104,7 +112,7 @@ impl Record {
         let entries: usize = self.entries.iter().map(Entry::max_bytes).sum();
         let purges: usize = self.purges.iter().map(Purge::bytes).sum();
         let lists = 8 * (self.pins.len() + self.erasing.len()) + purges;
-        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + lists + entries + SUM_BYTES);
+        let mut bytes = BytesMut::with_capacity(HEAD_BYTES + self.room.len() + lists + entries + SUM_BYTES);
         bytes.put_u8(VERSION);
         let has = |part: bool, flag| if part { flag } else { 0 };
         let has_purges = self.acted > self.ruled || !self.purges.is_empty();
@@ -114,6 +122,8 @@ impl Record {
         for number in [id, previous, oldest, messages, ruled, replaced, self.first()] {
             bytes.put_u64(number);
         }
+        put_count(&mut bytes, self.room.len());
+        bytes.put_slice(&self.room);
         for list in [&self.pins, &self.erasing] {
             put_count(&mut bytes, list.len());
             list.iter().for_each(|seq| bytes.put_u64(*seq));
@@ -143,6 +153,11 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     let mut number = || bytes.try_get_u64().ok();
     let (id, previous, oldest, messages) = (number()?, number()?, number()?, number()?);
     let (ruled, replaced, first) = (number()?, number()?, number()?);
+    let length = usize::from(bytes.try_get_u16().ok()?);
+    if bytes.remaining() < length {
+        return None;
+    }
+    let room = bytes.split_to(length);
     let mut list = || {
         let count = bytes.try_get_u16().ok()?;
         (0..count).map(|_| bytes.try_get_u64().ok()).collect::<Option<Vec<_>>>()
@@ -165,6 +180,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         copy,
         id,
         previous,
+        room,
         oldest,
         messages,
         has_threads,
@@ -211,7 +227,7 @@ mod tests {
             frame: Bytes::from_static(frame),
             targets: targets.to_vec(),
         };
-        let key = KeyUse { owner: 7, slot: [1; 16], digest: [2; 20] };
+        let key = KeyUse { owner: 7, slot: [1; 20], digest: [2; 20] };
         let ann = User::guest("ann").unwrap();
         let change = ChangeEntry::new(42, 1_700_000_000_042, ann, 40, ChangeKind::Pinned);
         let entries = vec![
@@ -232,6 +248,7 @@ mod tests {
             copy,
             id,
             previous,
+            room: Bytes::from_static(b"lobby"),
             oldest,
             messages,
             has_threads,

@@ -1,8 +1,10 @@
 //! A room as one node has it, however often it is open there.
 
 mod erase;
+mod export;
 mod find;
 mod fold;
+mod import;
 mod job;
 mod load;
 mod places;
@@ -41,6 +43,7 @@ use self::state::{Noted, RoomState, Tail};
 use self::writer::Writer;
 
 pub(crate) use self::fold::States;
+pub(crate) use self::import::{CompleteRoom, ImportedRoom};
 pub(crate) use self::quiet::QuietLogs;
 #[cfg(test)]
 pub(crate) use self::work::PurgeOrder;

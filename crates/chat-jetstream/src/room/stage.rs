@@ -206,6 +206,7 @@ impl Applied {
             copy,
             id,
             previous,
+            room: Bytes::copy_from_slice(room.as_str().as_bytes()),
             oldest,
             messages,
             has_threads,

@@ -27,7 +27,7 @@ impl SharedRoom {
             return Err(MarkerError::BeyondHead);
         }
         let epoch = view.life.epoch(&self.name);
-        let new = Marker { epoch: epoch.clone(), seq };
+        let new = Marker { user: user.id().to_owned(), epoch: epoch.clone(), seq };
         let (present, moved) = users.mark(user, &self.token, new).await?;
         Ok(Marked::new(epoch, present).with_moved(moved))
     }

@@ -11,6 +11,8 @@ mod history;
 mod known_bounds;
 mod leader;
 mod lost_end;
+mod moved_streams;
+mod moving;
 mod notices;
 mod opening;
 mod purges;

@@ -124,7 +124,7 @@ async fn a_deletion_needs_at_most_eight_requests() {
 
 /// Begins a purge on a node that cannot erase, so that it stops after some entries. Returns the node, and the messages
 /// of the user.
-async fn interrupt(servers: &Servers, limits: &Arc<Limits>) -> (JetStreamStore, Vec<u64>) {
+pub(crate) async fn interrupt(servers: &Servers, limits: &Arc<Limits>) -> (JetStreamStore, Vec<u64>) {
     let store = node_of(servers, NO_ERASURE).await;
     let lobby = Opened::open(&store, "lobby", limits).await;
     let seqs = say_all(&lobby, MANY).await;
@@ -144,7 +144,7 @@ async fn interrupt(servers: &Servers, limits: &Arc<Limits>) -> (JetStreamStore, 
 }
 
 /// Waits until no text of the user is left.
-async fn is_completed(servers: &Servers, lobby: &Opened, seqs: &[u64]) {
+pub(crate) async fn is_completed(servers: &Servers, lobby: &Opened, seqs: &[u64]) {
     eventually("no text is left", || async {
         let events = lobby.events().await;
         events.iter().all(|(seq, event)| event["body"].is_null() == seqs.contains(seq))

@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use chat_core::RoomName;
+use chat_core::{Exported, RoomName};
 use chat_proto::one_line;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -9,16 +9,6 @@ use super::connect;
 use crate::OpenError;
 use crate::database::Paths;
 use crate::database::row::{message_id, verified_frame};
-
-/// The result of [`SqliteStore::export`](crate::SqliteStore::export).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Exported {
-    /// Messages written.
-    pub messages: u64,
-    /// Messages omitted because they differ from their checksum.
-    pub unreadable: u64,
-}
 
 pub(crate) fn export(dir: &Path, room: &RoomName, mut to: impl Write) -> io::Result<Exported> {
     let connection = connect(dir).map_err(io::Error::other)?;

@@ -1,16 +1,16 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use chat_core::{Event, RoomName, RoomRules, Standing, StoredMessage, User};
-use chat_proto::{EXPORT_VERSION, ExportLine};
+use chat_core::{ExportWriter, Exported, RoomName, RoomRules, Standing, StoredMessage, User};
+use chat_proto::ExportLine;
 use rusqlite::{Connection, Row, Statement};
 use serde_json::json;
 
 use super::check::{RoomRow, rooms};
 use super::connect;
+use crate::OpenError;
 use crate::database::row::{KEY_DIGEST, SLOT_HEADER, message_id, seq_of, verified_frame};
 use crate::database::{ACT_KIND, ChangeRecord, PURGE_KIND, Paths, Purge, VERSION, read_rules, read_standing};
-use crate::{Exported, OpenError};
 
 /// The reason why a store is not exported, and the fix.
 const INCOMPLETE_PURGE: &str = "a purge is not complete: start the server and wait until it is; if the log has \
@@ -31,40 +31,21 @@ pub(crate) fn export_all(dir: &Path, to: impl Write) -> io::Result<Exported> {
         // The export would keep messages that are about to be deleted.
         return Err(io::Error::other(format!("room {room}: {INCOMPLETE_PURGE}")));
     }
-    let mut lines = Lines { to, sum: crc32fast::Hasher::new(), exported: Exported::default() };
-    lines.write(&ExportLine::Export { version: EXPORT_VERSION })?;
+    let mut lines = ExportWriter::begin(to)?;
     for room in rooms(&transaction, version).map_err(io::Error::other)? {
         let Ok(name) = room.name.parse::<RoomName>() else {
             // Nobody can join it either.
-            lines.exported.unreadable += (room.head + 1).saturating_sub(room.first);
+            lines.leave_out((room.head + 1).saturating_sub(room.first));
             continue;
         };
         Room { connection: &transaction, row: &room, name: &name }.write(&mut lines)?;
     }
     write_follows(&transaction, &mut lines)?;
-    let sum = lines.sum.clone().finalize();
-    lines.write(&ExportLine::End { crc32: Some(sum) })?;
-    lines.to.flush()?;
-    Ok(lines.exported)
+    lines.finish()
 }
 
 fn damaged(what: &str) -> io::Error {
     io::Error::other(format!("{what}: restore a backup, or export the messages of single rooms"))
-}
-
-/// The lines that are written.
-struct Lines<W> {
-    to: W,
-    sum: crc32fast::Hasher,
-    exported: Exported,
-}
-
-impl<W: Write> Lines<W> {
-    fn write(&mut self, line: &ExportLine) -> io::Result<()> {
-        let line = line.encode();
-        self.sum.update(&line);
-        self.to.write_all(&line)
-    }
 }
 
 /// A room that is written. Each function writes the lines of one type.
@@ -75,7 +56,7 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    fn write<W: Write>(&self, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
         let RoomRow { head, first, governed, .. } = *self.row;
         lines.write(&ExportLine::Room { room: self.name.clone(), seq: head, first, governed })?;
         if governed {
@@ -88,7 +69,7 @@ impl Room<'_> {
     }
 
     /// Writes the rules and the standings. A damaged one would give rights to those who have none, so it is an error.
-    fn write_rules<W: Write>(&self, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write_rules<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
         let (id, room) = (self.row.id, self.name);
         let unreadable = |_| damaged(&format!("room {room}: its rules, a role or a restriction is damaged"));
         let rules: Option<RoomRules> = read_rules(self.connection, room, id).map_err(unreadable)?;
@@ -106,7 +87,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    fn write_entries<W: Write>(&self, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write_entries<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
         let sql = "SELECT id, sum, frame, guest, NULL FROM messages WHERE id BETWEEN ?1 AND ?2
             UNION ALL SELECT id, sum, entry, NULL, kind FROM changes WHERE id BETWEEN ?1 AND ?2 ORDER BY 1";
         let mut statement = self.prepare(sql)?;
@@ -117,7 +98,6 @@ impl Room<'_> {
             let Some(line) = line.filter(|_| seq >= next && seq <= self.row.head) else { continue };
             self.write_lost(next, seq, lines)?;
             lines.write(&line)?;
-            lines.exported.messages += u64::from(is_message(&line));
             next = seq + 1;
         }
         self.write_lost(next, self.row.head + 1, lines)
@@ -150,16 +130,15 @@ impl Room<'_> {
         Ok((seq, line))
     }
 
-    fn write_lost<W: Write>(&self, from: u64, to: u64, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write_lost<W: Write>(&self, from: u64, to: u64, lines: &mut ExportWriter<W>) -> io::Result<()> {
         if from >= to {
             return Ok(());
         }
-        lines.exported.unreadable += to - from;
         lines.write(&ExportLine::Lost { room: self.name.clone(), seq: from, to: to - 1 })
     }
 
     /// Writes the reactions, in the order in which the users of each message have placed them.
-    fn write_reactions<W: Write>(&self, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write_reactions<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
         let sql = "SELECT message, seq, reaction, user, name FROM reactions
             WHERE message BETWEEN ?1 AND ?2 ORDER BY message, seq, nth";
         // Retention deletes the reactions after the messages.
@@ -175,7 +154,7 @@ impl Room<'_> {
     }
 
     /// Writes the keys. The age of a key is the time for which the store has been open since then.
-    fn write_keys<W: Write>(&self, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write_keys<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
         let sql = "SELECT id, at, slot, digest, (SELECT open_ms FROM store) - open_ms FROM keys
             WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
         self.write_rows(sql, self.range(), lines, |row| {
@@ -195,7 +174,7 @@ impl Room<'_> {
         })
     }
 
-    fn write_markers<W: Write>(&self, lines: &mut Lines<W>) -> io::Result<()> {
+    fn write_markers<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
         let sql = "SELECT user, seq FROM markers WHERE room BETWEEN ?1 AND ?2 ORDER BY user";
         self.write_rows(sql, (self.row.id, self.row.id), lines, |row| {
             let (guest, user) = user_parts(&row.get::<_, Vec<u8>>(0)?);
@@ -207,7 +186,7 @@ impl Room<'_> {
         &self,
         sql: &str,
         range: (i64, i64),
-        lines: &mut Lines<W>,
+        lines: &mut ExportWriter<W>,
         line: impl Fn(&Row<'_>) -> rusqlite::Result<ExportLine>,
     ) -> io::Result<()> {
         let mut statement = self.prepare(sql)?;
@@ -229,7 +208,7 @@ impl Room<'_> {
     }
 }
 
-fn write_follows<W: Write>(connection: &Connection, lines: &mut Lines<W>) -> io::Result<()> {
+fn write_follows<W: Write>(connection: &Connection, lines: &mut ExportWriter<W>) -> io::Result<()> {
     let sql = "SELECT user, room FROM follows ORDER BY user, room";
     let mut statement = connection.prepare(sql).map_err(io::Error::other)?;
     let mut rows = statement.query(()).map_err(io::Error::other)?;
@@ -247,8 +226,4 @@ fn write_follows<W: Write>(connection: &Connection, lines: &mut Lines<W>) -> io:
 fn user_parts(column: &[u8]) -> (bool, String) {
     let id = String::from_utf8_lossy(column.get(1..).unwrap_or_default()).into_owned();
     (column.first() == Some(&1), id)
-}
-
-fn is_message(line: &ExportLine) -> bool {
-    matches!(line, ExportLine::Event { event, .. } if matches!(**event, Event::Message { .. }))
 }

@@ -1,9 +1,9 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use chat_proto::{ExportLine, ExportReader, InvalidExport};
+use chat_core::{ExportLines, Imported, ReadExportError};
 
 use super::import_rows::{ImportRows, RowError};
 use crate::OpenError;
@@ -15,81 +15,17 @@ use crate::open::{create_dir, create_unfinished, finish_unfinished};
 use crate::search::build_index;
 use crate::{Durability, Options};
 
-/// Bytes of the longest line.
-const MAX_LINE: u64 = 16 << 20;
-
 /// Lines between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 1_000;
-
-/// The progress and the result of [`SqliteStore::import`](crate::SqliteStore::import).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Imported {
-    /// Bytes read.
-    pub bytes: u64,
-    /// Lines read.
-    pub lines: u64,
-    /// Rooms written.
-    pub rooms: u64,
-    /// Messages written.
-    pub messages: u64,
-    /// Entries that the export names as lost. They are missing in the store too.
-    pub lost: u64,
-}
 
 /// The reason why an export was not imported. The directory has no store then, unless only the search index or the last
 /// wait for the disk has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// A line cannot be imported.
-    #[error("line {line}: {problem}")]
-    Line {
-        /// The number of the line, from 1 on.
-        line: u64,
-        /// The problem.
-        problem: InvalidExport,
-    },
-    /// A line is too long.
-    #[error("line {line}: it is longer than {} MiB", MAX_LINE >> 20)]
-    TooLong {
-        /// The number of the line.
-        line: u64,
-    },
-    /// The file ends inside of a line.
-    #[error("line {line}: the export ends in the middle of this line: it is incomplete")]
-    Cut {
-        /// The number of the line.
-        line: u64,
-    },
-    /// A line is not text.
-    #[error("line {line}: it is not UTF-8")]
-    NotText {
-        /// The number of the line.
-        line: u64,
-    },
-    /// The checksum in the last line is another one.
-    #[error("line {line}: the checksum of the lines before it differs: the export was altered or damaged")]
-    Checksum {
-        /// The number of the last line.
-        line: u64,
-    },
-    /// The content of a room contradicts itself.
-    #[error("line {line}: {problem}")]
-    Content {
-        /// The number of the line where it was found.
-        line: u64,
-        /// The problem.
-        problem: String,
-    },
-    /// The export cannot be read.
-    #[error("line {line}: cannot read it: {source}")]
-    Read {
-        /// The number of the line.
-        line: u64,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    /// The export cannot be read, or contradicts itself.
+    #[error(transparent)]
+    Export(#[from] ReadExportError),
     /// The rooms of a line cannot be written, for example because the disk is full.
     #[error("line {line}: {source}")]
     Write {
@@ -188,43 +124,26 @@ fn fill(
 ) -> Result<(Imported, Identity), ImportError> {
     create_unfinished(paths)?;
     let path = paths.unfinished();
-    let mut lines = Lines { from, imported: Imported::default(), sum: crc32fast::Hasher::new() };
-    let mut reader = ExportReader::default();
-    let written = |line| {
+    let mut lines = ExportLines::new(from);
+    let sqlite = |line| {
         let sqlite = OpenError::sqlite(&path);
-        move |error: RowError| match error {
-            RowError::Sqlite(source) => ImportError::Write { line, source: sqlite(source) },
-            RowError::Content(problem) => ImportError::Content { line, problem },
-        }
+        move |source| ImportError::Write { line, source: sqlite(source) }
     };
-    let mut rows = ImportRows::open(&path).map_err(|error| written(0)(error))?;
-    let mut bytes = Vec::new();
-    loop {
-        let before = lines.sum.clone();
-        let is_last = lines.next(&mut bytes)?;
-        let number = lines.imported.lines;
-        if is_last && bytes.is_empty() {
-            reader.finish().map_err(|problem| ImportError::Line { line: number, problem })?;
-            break;
+    let mut rows = ImportRows::open(&path).map_err(sqlite(0))?;
+    while let Some(line) = lines.next_line()? {
+        let number = lines.imported().lines;
+        match rows.write(line) {
+            Ok(()) => {}
+            Err(RowError::Sqlite(source)) => return Err(sqlite(number)(source)),
+            Err(RowError::Content(problem)) => return Err(lines.contradiction(problem).into()),
         }
-        let text = str::from_utf8(&bytes).map_err(|_| ImportError::NotText { line: number })?;
-        let line = match reader.read(text) {
-            Ok(line) => line,
-            Err(_) if is_last && !text.ends_with('}') => return Err(ImportError::Cut { line: number }),
-            Err(problem) => return Err(ImportError::Line { line: number, problem }),
-        };
-        if let ExportLine::End { crc32: Some(sum) } = line
-            && sum != before.finalize()
-        {
-            return Err(ImportError::Checksum { line: number });
-        }
-        rows.write(line, &mut lines.imported).map_err(written(number))?;
         if number.is_multiple_of(PROGRESS_INTERVAL) {
-            progress(lines.imported);
+            progress(lines.imported());
         }
     }
-    let identity = rows.finish().map_err(written(lines.imported.lines))?;
-    Ok((lines.imported, identity))
+    let imported = lines.imported();
+    let identity = rows.finish().map_err(sqlite(imported.lines))?;
+    Ok((imported, identity))
 }
 
 /// Gives the database its final name. The mark comes first: a database without its mark would lose the markers.
@@ -244,29 +163,4 @@ fn publish(paths: &Paths, identity: &Identity) -> Result<(), ImportError> {
         .and_then(|()| sync_dir(&paths.dir))
         .map_err(OpenError::io("write", &paths.mark))?;
     Ok(finish_unfinished(paths)?)
-}
-
-/// The lines of an export.
-struct Lines<R> {
-    from: R,
-    imported: Imported,
-    sum: crc32fast::Hasher,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// Reads the next line, without its end. Returns `true` if it has no end, because it is the last one.
-    fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, ImportError> {
-        line.clear();
-        self.imported.lines += 1;
-        let number = self.imported.lines;
-        let read = (&mut self.from).take(MAX_LINE + 1).read_until(b'\n', line);
-        let length = read.map_err(|source| ImportError::Read { line: number, source })?;
-        self.sum.update(line);
-        self.imported.bytes += length as u64;
-        let is_last = line.pop_if(|byte| *byte == b'\n').is_none();
-        if length as u64 > MAX_LINE {
-            return Err(ImportError::TooLong { line: number });
-        }
-        Ok(is_last)
-    }
 }

@@ -5,7 +5,6 @@ use chat_proto::ExportLine;
 use rusqlite::{Connection, ErrorCode};
 
 use super::check::{Report, RoomRow, check_messages, check_revisions, check_threads};
-use super::import::Imported;
 use crate::database::connection::checkpoint;
 use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, message_id, slot_of, user_column_of};
 use crate::database::{
@@ -58,7 +57,7 @@ pub(super) struct ImportRows {
 }
 
 impl ImportRows {
-    pub(super) fn open(path: &Path) -> Result<Self, RowError> {
+    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
         let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "journal_mode", "off")?;
@@ -71,10 +70,9 @@ impl ImportRows {
         Ok(Self { connection, room: None, lost, markers, guest_follows, reactions, seen_at })
     }
 
-    pub(super) fn write(&mut self, line: ExportLine, imported: &mut Imported) -> Result<(), RowError> {
+    pub(super) fn write(&mut self, line: ExportLine) -> Result<(), RowError> {
         match line {
             ExportLine::Room { room, seq, first, governed } => {
-                imported.rooms += 1;
                 self.end_room()?;
                 return self.begin_room(room, (seq, first), governed);
             }
@@ -89,7 +87,7 @@ impl ImportRows {
             line => {
                 // The reader of the export has checked that there is a room.
                 let Some((name, mut row)) = self.room.take() else { return Ok(()) };
-                self.write_in_room(&name, &mut row, line, imported)?;
+                self.write_in_room(&name, &mut row, line)?;
                 self.room = Some((name, row));
             }
         }
@@ -102,7 +100,6 @@ impl ImportRows {
         name: &RoomName,
         row: &mut RoomRow,
         line: ExportLine,
-        imported: &mut Imported,
     ) -> Result<(), RowError> {
         let id = row.id;
         match line {
@@ -121,7 +118,6 @@ impl ImportRows {
                 write_standing(&self.connection, name, id, &user, standing)?;
             }
             ExportLine::Event { event, guest } => {
-                imported.messages += u64::from(matches!(*event, Event::Message { .. }));
                 self.write_event(name, row, &event, guest)?;
             }
             ExportLine::Changed { seq, at, by, target, what, .. } => {
@@ -129,7 +125,6 @@ impl ImportRows {
                 self.write_change(name, row, &entry)?;
             }
             ExportLine::Lost { seq, to, .. } => {
-                imported.lost += to - seq + 1;
                 self.lost += to - seq + 1;
             }
             ExportLine::Reaction { target, seq, reaction, user, guest, .. } => {
@@ -306,7 +301,7 @@ impl ImportRows {
     }
 
     /// Completes the database and closes it.
-    pub(super) fn finish(self) -> Result<Identity, RowError> {
+    pub(super) fn finish(self) -> rusqlite::Result<Identity> {
         let identity = Identity { store: random_id(), epoch: random_id(), commits: 1 };
         self.connection.execute(
             "INSERT INTO store (one, identity, epoch, commits, seen_at, open_ms, guest_follows)

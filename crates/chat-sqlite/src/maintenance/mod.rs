@@ -22,11 +22,10 @@ pub(crate) use check::check;
 pub use check::{Progress, Report};
 pub use compact::Compacted;
 pub(crate) use compact::compact;
-pub use export::Exported;
 pub(crate) use export::{export, rooms};
 pub(crate) use export_all::export_all;
+pub use import::ImportError;
 pub(crate) use import::import;
-pub use import::{ImportError, Imported};
 
 /// Opens a read-only connection to a store that a process may be using.
 ///

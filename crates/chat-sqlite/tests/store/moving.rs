@@ -8,7 +8,7 @@ use chat_core::{
     Act, Change, JoinRule, Links, NewAct, NewChange, Restrict, Restriction, Role, Room, RoomName, RoomRules,
     Search, Store, User, UserKey,
 };
-use chat_sqlite::{ImportError, Imported, OpenError, Options, SqliteStore};
+use chat_sqlite::{ImportError, Imported, OpenError, Options, ReadExportError, SqliteStore};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -282,9 +282,9 @@ async fn an_invalid_line_is_refused_with_its_number() {
     assert!(refused(twice.as_bytes()).to_string().starts_with("line 8: an earlier line"));
     let mut not_text = text.as_bytes().to_vec();
     not_text[40] = 0xff;
-    assert!(matches!(refused(&not_text), ImportError::NotText { line: 2 }));
+    assert!(matches!(refused(&not_text), ImportError::Export(ReadExportError::NotText { line: 2 })));
     let long = text.replacen("hi", &"x".repeat(17 << 20), 1);
-    assert!(matches!(refused(long.as_bytes()), ImportError::TooLong { line: 3 }));
+    assert!(matches!(refused(long.as_bytes()), ImportError::Export(ReadExportError::TooLong { line: 3 })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

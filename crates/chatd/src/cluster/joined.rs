@@ -14,10 +14,10 @@ use crate::retain::Retain;
 use crate::storage::OpenError;
 
 /// The name of the stream without `--cluster-name`.
-const DEFAULT_NAME: &str = "chat";
+pub(super) const DEFAULT_NAME: &str = "chat";
 
 /// The streams in which the rooms are, without `--cluster-streams`.
-const DEFAULT_STREAMS: usize = 1;
+pub(super) const DEFAULT_STREAMS: usize = 1;
 
 /// A cluster that this server has joined. A clone is another handle to it.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Cluster {
 }
 
 /// Returns the options of the connections. It reads the credentials.
-fn connection(options: &ClusterOptions) -> Result<ConnectOptions, String> {
+pub(super) fn connection(options: &ClusterOptions) -> Result<ConnectOptions, String> {
     let connect = ConnectOptions::new().require_tls(options.cluster.iter().all(|address| is_tls(address)));
     let connect = match &options.cluster_ca {
         Some(file) => {

@@ -8,22 +8,26 @@ mod disabled;
 #[cfg(feature = "cluster")]
 mod joined;
 mod parse;
+#[cfg(feature = "cluster")]
+mod tasks;
 
 use std::path::PathBuf;
 
 use chat_core::NodeId;
 use clap::{ArgAction, Args};
 
-use crate::config::{Config, Durability, Task};
+use crate::config::{Config, Durability, StoreTask, Task};
 use crate::retain::Retain;
 use crate::size::memory_bytes;
 use crate::storage::OpenError;
 use parse::{address, name, node_of, replicas, streams};
 
 #[cfg(not(feature = "cluster"))]
-pub(crate) use disabled::Cluster;
+pub(crate) use disabled::{Cluster, ClusterTasks};
 #[cfg(feature = "cluster")]
 pub(crate) use joined::Cluster;
+#[cfg(feature = "cluster")]
+pub(crate) use tasks::ClusterTasks;
 
 /// The copies of a stream that is created, without `--replicas`.
 const DEFAULT_REPLICAS: usize = 3;
@@ -34,24 +38,24 @@ pub(crate) struct ClusterOptions {
     /// repeatable, in the variable separated by commas; needs --durability, and a binary that was built with --features
     /// cluster
     #[arg(long, env = "CHATD_CLUSTER", value_name = "URL", action = ArgAction::Append, value_delimiter = ',',
-          value_parser = address)]
+          value_parser = address, global = true)]
     cluster: Vec<String>,
 
     /// Set the name of the stream with the rooms of the cluster; each chat has its own [default: chat]
-    #[arg(long, env = "CHATD_CLUSTER_NAME", value_name = "NAME", value_parser = name)]
+    #[arg(long, env = "CHATD_CLUSTER_NAME", value_name = "NAME", value_parser = name, global = true)]
     cluster_name: Option<String>,
 
     /// Distribute the rooms over this number of streams, 1 to 64; the same on all servers of the chat, and it cannot
     /// change [default: 1]
-    #[arg(long, env = "CHATD_CLUSTER_STREAMS", value_name = "NUMBER", value_parser = streams)]
+    #[arg(long, env = "CHATD_CLUSTER_STREAMS", value_name = "NUMBER", value_parser = streams, global = true)]
     cluster_streams: Option<usize>,
 
     /// Identify to the servers of NATS with this file: one line is a token, two lines are a user and a password
-    #[arg(long, env = "CHATD_CLUSTER_CREDENTIALS", value_name = "FILE")]
+    #[arg(long, env = "CHATD_CLUSTER_CREDENTIALS", value_name = "FILE", global = true)]
     cluster_credentials: Option<PathBuf>,
 
     /// Trust the certificates in this PEM file for tls:// addresses [default: those of the operating system]
-    #[arg(long, env = "CHATD_CLUSTER_CA", value_name = "FILE")]
+    #[arg(long, env = "CHATD_CLUSTER_CA", value_name = "FILE", global = true)]
     cluster_ca: Option<PathBuf>,
 
     /// Keep a search index of all rooms of the cluster in this directory, for all servers; each server has its own [default:
@@ -64,7 +68,7 @@ pub(crate) struct ClusterOptions {
     node: Option<NodeId>,
 
     /// Create the stream with this number of copies, 1, 3 or 5, each on another server of NATS [default: 3]
-    #[arg(long, env = "CHATD_REPLICAS", value_name = "NUMBER", value_parser = replicas)]
+    #[arg(long, env = "CHATD_REPLICAS", value_name = "NUMBER", value_parser = replicas, global = true)]
     replicas: Option<usize>,
 
     /// Use at most this much memory for the idempotency keys of the rooms of a cluster (64M, 1G); 0 is no limit
@@ -115,8 +119,8 @@ impl ClusterOptions {
                 "--data and --cluster: set one of them; an empty CHATD_DATA counts as not set",
             );
         }
-        if matches!(config.task, Some(Task::Store(_))) {
-            add(&["cluster"], "--cluster: a task needs the directory of --data");
+        if matches!(config.task, Some(Task::Store(StoreTask::Compact))) {
+            add(&["cluster"], "--cluster: compact is for the directory of --data; NATS frees space itself");
         }
         if config.max_disk.is_some() {
             add(
@@ -128,6 +132,7 @@ impl ClusterOptions {
             add(&["retain"], "--retain: a cluster limits rooms by number, like 100000msgs, and not by age");
         }
         match (config.durability, self.replicas()) {
+            (None, _) if matches!(config.task, Some(Task::Store(_))) => {}
             (None, _) => add(
                 &["cluster"],
                 "--durability: say if each server of NATS has sync_interval: always (disk) or not (replicated, or \
@@ -174,6 +179,11 @@ impl ClusterOptions {
     /// Joins the cluster, and logs the state in which it is.
     pub(crate) async fn open(&self, config: &Config) -> Result<Cluster, OpenError> {
         Cluster::join(self, config).await
+    }
+
+    /// Returns the tasks on the streams of the cluster, or `None` without one. The error is one line.
+    pub(crate) fn tasks(&self) -> Result<Option<ClusterTasks>, String> {
+        self.is_on().then(|| ClusterTasks::new(self)).transpose()
     }
 
     fn replicas(&self) -> usize {

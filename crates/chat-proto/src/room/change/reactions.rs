@@ -58,6 +58,13 @@ impl ReactionSets {
         placed.is_some_and(|placed| placed.position(user).is_some())
     }
 
+    /// Returns each reaction, its user, and the position of the entry that has placed it.
+    pub fn placed(&self) -> impl Iterator<Item = (&str, &User, u64)> {
+        self.sets
+            .iter()
+            .flat_map(|set| set.users.iter().map(|placer| (&*set.reaction, &placer.user, placer.seq)))
+    }
+
     /// Adds or removes a reaction of a user, at the position `seq`. `edit` is the newest edit of the message.
     ///
     /// Returns its state, `None` if no user has it any more.
