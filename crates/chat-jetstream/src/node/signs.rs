@@ -3,13 +3,16 @@ use std::time::Duration;
 
 use async_nats::Message;
 use futures_util::StreamExt;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::link::Subscription;
 use crate::node::Node;
 
 /// The interval of the signs of life.
 const TICK: Duration = Duration::from_secs(2);
+
+/// The pause after the sign that an event of the connection has caused.
+const EVENT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The payloads of signs of life.
 const LIVES: &[u8] = b"lives";
@@ -26,7 +29,11 @@ impl Node {
                 biased;
                 _ = ticks.tick() => self.give_sign(LIVES).await,
                 () = self.peers.nudge.notified() => self.give_sign(LIVES).await,
-                Ok(()) = events.changed() => self.give_sign(LIVES).await,
+                Ok(()) = events.changed() => {
+                    self.give_sign(LIVES).await;
+                    // Signs that are lost are events too, and must not cause more of them.
+                    sleep(EVENT_PAUSE).await;
+                }
                 sign = signs.next() => match sign {
                     Some(sign) => self.take_sign(&sign).await,
                     None => return,
