@@ -28,8 +28,8 @@ pub struct Options {
     pub retain_messages: Option<u64>,
     /// Idempotency keys of one user in a room that are remembered. Default 10,000.
     pub max_keys_per_user: usize,
-    /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created, if
-    /// its parent exists. One server of the chat uses it at a time. Default `None`.
+    /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created,
+    /// if its parent exists. One server of the chat uses it at a time. Default `None`.
     #[cfg(feature = "search-index")]
     pub search_index: Option<std::path::PathBuf>,
     /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.

@@ -126,8 +126,8 @@ impl JetStreamStore {
         Stats { requests, ..self.0.node.counters.stats() }
     }
 
-    /// Returns the number of messages of the stream that the search index of this server does not have, or `None` without
-    /// an index.
+    /// Returns the number of messages of the stream that the search index of this server does not have, or `None`
+    /// without an index.
     #[cfg(feature = "search-index")]
     pub(crate) fn waiting_for_index(&self) -> Option<u64> {
         let (index, life) = (self.0.node.index.get()?, self.0.node.life());
