@@ -16,7 +16,7 @@ const NODES: [(&str, &[Adapter]); 3] = [
 ];
 
 /// The cases that several nodes fail, whatever adapters they have: see docs/cluster.md.
-const DEVIATIONS: [(&str, &str); 13] = [
+const DEVIATIONS: [(&str, &str); 6] = [
     ("direct::a_direct_room_is_opened_once", NOT_TOLD),
     ("direct::a_connected_user_learns_of_the_room", NOT_TOLD),
     ("direct::direct_rooms_take_no_place_of_others", NOT_TOLD),
@@ -29,17 +29,9 @@ const DEVIATIONS: [(&str, &str); 13] = [
         "roles::a_hello_changes_the_role_of_its_user",
         "a node knows the roles that tokens give to those users that are connected to it",
     ),
-    ("purges::a_purged_body_is_gone_everywhere", NO_PURGES),
-    ("purges::a_follower_has_what_a_new_reader_gets", NO_PURGES),
-    ("purges::a_purge_is_final", NO_PURGES),
-    ("purges::a_later_message_stays", NO_PURGES),
-    ("purges::a_purge_has_a_place_among_messages", NO_PURGES),
-    ("purges::purged_messages_are_not_unread", NO_PURGES),
-    ("purges::only_an_owner_purges", NO_PURGES),
 ];
 
 const NOT_TOLD: &str = "a node does not tell a user of another node that a direct room was opened";
-const NO_PURGES: &str = "the store has no purges";
 
 /// The group of those cases that also fail on a single node with the WebSocket of a framework.
 const OF_FRAMEWORKS: &str = "close::";

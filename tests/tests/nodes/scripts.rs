@@ -12,12 +12,11 @@ const NODES: usize = 3;
 
 pub(crate) fn nodes_play_random_scripts_as_the_model_predicts(nats: &str) -> Result<()> {
     run_scripts(SCRIPTS, "nodes scripts", &async |script: &[Step], seed| {
-        let script: Vec<Step> = script.iter().filter(|step| !step.is_purge()).cloned().collect();
         // Each adapter gets its turn.
         let first = usize::try_from(seed % ADAPTERS.len() as u64)?;
         let adapters = ADAPTERS.into_iter().cycle().skip(first).take(NODES).collect();
         let mut nodes = ScriptServer::start_nodes(adapters, nats).await?;
-        nodes.play(&script).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        nodes.play(script).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
         Ok(vec![nodes])
     })
 }
