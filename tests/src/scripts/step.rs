@@ -71,13 +71,6 @@ pub(super) struct ProtocolViolation {
     pub(super) codes: &'static [u16],
 }
 
-impl Step {
-    /// Returns true for a purge, which not every store has.
-    pub fn is_purge(&self) -> bool {
-        matches!(self.action, Action::Command(Command::Purge(..), _))
-    }
-}
-
 impl Action {
     /// Returns the room that the client must be a member of.
     fn wants_member(&self) -> Option<usize> {
