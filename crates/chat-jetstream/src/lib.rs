@@ -78,11 +78,11 @@
 //!
 //! # Limits of this version
 //!
-//! A count of unread messages looks at 20,000 entries at most, also if most of them are changes; if there are more, the
-//! number is 100, which stands for each larger one. A search without an index looks at the messages of a room one by
-//! one, at 20,000 at most. A message has at most 500 reactions, because each change stores all of them again. A room has
-//! at most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of messages or of acts
-//! reads all entries between them, also if there are many of the other kind.
+//! A count of unread messages looks at 20,000 entries at most, also if most of them are changes; if there are more,
+//! the number is 100, which stands for each larger one. A search without an index looks at the messages of a room one
+//! by one, at 20,000 at most. A message has at most 500 reactions, because each change stores all of them again. A room
+//! has at most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of messages or of
+//! acts reads all entries between them, also if there are many of the other kind.
 //!
 //! # Streams
 //!
