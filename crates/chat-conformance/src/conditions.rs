@@ -14,6 +14,8 @@ pub struct Conditions {
     pub needs: Needs,
     /// The reason why the conversation of the case differs from run to run, if it does.
     pub race: Option<&'static str>,
+    /// The reason why the clients of the case must be on one node, if the server has several.
+    pub one_node: Option<&'static str>,
     /// The place in the code of this repository to look at when the case fails.
     pub hint: &'static str,
     limits: Option<fn(&mut Limits)>,
@@ -73,6 +75,10 @@ impl Conditions {
 
     pub(crate) fn race(self, reason: &'static str) -> Self {
         Self { race: Some(reason), ..self }
+    }
+
+    pub(crate) fn one_node(self, reason: &'static str) -> Self {
+        Self { one_node: Some(reason), ..self }
     }
 
     /// The case runs on a server of its own, with other limits where they can be set.

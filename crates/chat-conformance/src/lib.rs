@@ -37,6 +37,12 @@
 //! runs. Its test fails if the case passes, so that an outdated deviation is noticed. [`TUNGSTENITE_DEVIATIONS`] are
 //! those that frameworks share.
 //!
+//! # As tests of several nodes
+//!
+//! [`Nodes`] serves one chat on several nodes, which share a store and a bus. The connections of a case go to them in
+//! turn. A case about an order or a limit that holds on one node only keeps its connections on one:
+//! [`Conditions::one_node`] is the reason.
+//!
 //! # From outside this workspace
 //!
 //! An adapter in another repository uses the same two files. These points differ:
@@ -83,7 +89,7 @@ pub use conditions::{Case, Conditions, Needs};
 pub use harness::{Mechanism, TUNGSTENITE_DEVIATIONS, certify};
 pub use run::{Outcome, Report, preflight, run};
 pub use stage::Stage;
-pub use target::{Address, Exec, InProcess, Mounted, Server, Target};
+pub use target::{Address, Exec, InProcess, Mounted, Nodes, Server, Shared, Target};
 pub use transcript::{Direction, Entry, Transcript, hex_lines};
 
 #[cfg(doctest)]

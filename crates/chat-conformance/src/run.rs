@@ -120,14 +120,14 @@ async fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outc
         Err(problem) => return Outcome::NoServer(problem),
     };
     let end = server.end.take();
-    let chat = server.chat.clone();
+    let chats = server.chats.clone();
     let connection = &server.limits.connection;
     let limit = CASE_LIMIT + (connection.ping_interval + connection.ping_timeout) * 3;
     let tag = if server.is_shared { tag() } else { String::new() };
     let stage = Stage::new(server, transcript.clone(), tag);
     let mut verdict = within(limit, case.run(stage)).await;
-    if let (Ok(()), Some(chat)) = (&verdict, chat) {
-        verdict = expect_no_connections(&chat).await;
+    if verdict.is_ok() {
+        verdict = expect_no_connections(&chats).await;
     }
     if verdict.is_err() {
         // A failure that is caused by a server that ends is seen before the server has ended.
@@ -146,17 +146,15 @@ async fn play(target: &dyn Target, case: &Case, transcript: &Transcript) -> Outc
 }
 
 /// Checks that no connection is left of clients that are gone.
-async fn expect_no_connections(chat: &Chat) -> Verdict {
+async fn expect_no_connections(chats: &[Chat]) -> Verdict {
+    let open = || chats.iter().map(|chat| chat.counts().connections).sum::<usize>();
     let all_closed = timeout(RELEASE_LIMIT, async {
-        while chat.counts().connections > 0 {
+        while open() > 0 {
             // There is no event for the end of a connection.
             sleep(Duration::from_millis(2)).await;
         }
     });
-    let left = |_| {
-        let count = chat.counts().connections;
-        Failure::new("no open connection after all clients are gone", format!("{count} open"))
-    };
+    let left = |_| Failure::new("no open connection after all clients are gone", format!("{} open", open()));
     all_closed.await.map_err(left)
 }
 

@@ -1,6 +1,7 @@
 #![expect(clippy::missing_errors_doc, reason = "each fails if the server does something else")]
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
 use chat_core::{Limits, User};
@@ -20,12 +21,14 @@ pub struct Stage {
     /// A part of each name, which separates the case from other cases on the same server.
     tag: String,
     keys: Cell<u64>,
+    /// The number of connections so far.
+    connections: Cell<usize>,
 }
 
 impl Stage {
     /// A stage with this server. `tag` separates its rooms and users from others on the same server.
     pub fn new(server: Server, transcript: Transcript, tag: String) -> Self {
-        Self { server, transcript, tag, keys: Cell::new(0) }
+        Self { server, transcript, tag, keys: Cell::new(0), connections: Cell::new(0) }
     }
 
     /// Returns the limits of the server, or the protocol's if those are not known.
@@ -65,9 +68,20 @@ impl Stage {
         &self.server.host
     }
 
+    /// Returns the address of the next connection.
+    fn next_address(&self) -> SocketAddr {
+        let addresses = &self.server.addresses;
+        addresses[self.connections.replace(self.connections.get() + 1) % addresses.len()]
+    }
+
+    /// Returns true if the connections of the case are on several nodes.
+    pub(crate) fn has_nodes(&self) -> bool {
+        self.server.addresses.len() > 1
+    }
+
     /// Connects, and sends nothing.
     pub async fn connect(&self, name: &str) -> Result<Client, Failure> {
-        Client::connect_as(self.server.address, name, self.transcript.clone(), false).await
+        Client::connect_as(self.next_address(), name, self.transcript.clone(), false).await
     }
 
     /// Connects and sends this request.
@@ -103,7 +117,7 @@ impl Stage {
 
     /// Connects with a small receive buffer, and sends nothing.
     pub async fn connect_with_small_buffer(&self, name: &str) -> Result<Client, Failure> {
-        Client::connect_as(self.server.address, name, self.transcript.clone(), true).await
+        Client::connect_as(self.next_address(), name, self.transcript.clone(), true).await
     }
 
     /// Connects a guest with a small receive buffer.
@@ -135,10 +149,10 @@ impl Stage {
         Ok(history["messages"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Kicks a user, as the host does. Returns the number of the user's connections.
+    /// Kicks a user, as the host does. Returns the number of the user's connections on the first node.
     pub fn kick(&self, user: &User) -> usize {
         self.note(&format!("the host kicks {}", user.name()));
-        self.server.chat.as_ref().map_or(0, |chat| chat.kick(user))
+        self.server.chats.first().map_or(0, |chat| chat.kick(user))
     }
 
     /// Lets the logs of all open rooms begin another life.

@@ -149,8 +149,8 @@ pub trait Connection {
 /// The writing end of a connection, for any task.
 pub trait DirectWrite: std::fmt::Debug + Send + Sync {
     /// Writes as many of these bytes as the transport takes now. They are whole, unmasked text messages of a WebSocket
-    /// (RFC 6455 section 5.2). [`frames::take_payload`](crate::frames::take_payload) returns their texts. It does not wait and
-    /// calls no method of the chat, because locks are held.
+    /// (RFC 6455 section 5.2). [`frames::take_payload`](crate::frames::take_payload) returns their texts. It does not
+    /// wait and calls no method of the chat, because locks are held.
     ///
     /// # Errors
     ///

@@ -83,11 +83,11 @@
 //!
 //! # Limits of this version
 //!
-//! A count of unread messages looks at 20,000 entries at most, also if most of them are changes; if there are more, the
-//! number is 100, which stands for each larger one. A search without an index looks at the messages of a room one by one,
-//! at 20,000 at most. A message has at most 500 reactions, because each change stores all of them again. A room has at
-//! most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of
-//! messages or of acts reads all entries between them, also if there are many of the other kind.
+//! A count of unread messages looks at 20,000 entries at most, also if most of them are changes; if there are more,
+//! the number is 100, which stands for each larger one. A search without an index looks at the messages of a room one
+//! by one, at 20,000 at most. A message has at most 500 reactions, because each change stores all of them again. A room
+//! has at most 200 pinned messages, and at most 10,000 users with a role or a restriction. A page of messages or of
+//! acts reads all entries between them, also if there are many of the other kind.
 //!
 //! # Streams
 //!
@@ -204,16 +204,16 @@
 //!
 //! # Searches
 //!
-//! With the feature `search-index`, a server can keep an index of the words of all messages: `Options::search_index`. It
-//! reads the stream in the order of the places, and the index stores the last one together with what it has learned from
-//! it. Records add messages, states replace or remove them, and the copies of records stand for records that were
+//! With the feature `search-index`, a server can keep an index of the words of all messages: `Options::search_index`.
+//! It reads the stream in the order of the places, and the index stores the last one together with what it has learned
+//! from it. Records add messages, states replace or remove them, and the copies of records stand for records that were
 //! replaced before. Positions for which the index got no record are remembered, and are candidates of each search.
 //!
 //! All servers ask an index on the subject `<stream>.q`. The question names the log, its epoch, and the place of the
-//! room's last record; the index waits until it has that place. The answer has positions and places of messages that may
-//! match. The server that searches reads them, and a [`Scan`](chat_core::Scan) of their present form decides. So the
-//! index needs no text, and an index that is wrong can hide messages, but shows none. If no index answers, the messages
-//! are examined one by one.
+//! room's last record; the index waits until it has that place. The answer has positions and places of messages that
+//! may match. The server that searches reads them, and a [`Scan`](chat_core::Scan) of their present form decides. So
+//! the index needs no text, and an index that is wrong can hide messages, but shows none. If no index answers, the
+//! messages are examined one by one.
 //!
 //! An index also knows the end of the stream over a restart of all servers. If the stream has lost it meanwhile, rooms
 //! start new epochs.

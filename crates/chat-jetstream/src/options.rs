@@ -35,8 +35,8 @@ pub struct Options {
     /// dropped, and are read from the stream again before the next message. A key takes about 50 bytes, and a room 512
     /// besides. 0 is no limit. Default 256 MiB.
     pub max_key_bytes: usize,
-    /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created, if
-    /// its parent exists. One server of the chat uses it at a time. Default `None`.
+    /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created,
+    /// if its parent exists. One server of the chat uses it at a time. Default `None`.
     #[cfg(feature = "search-index")]
     pub search_index: Option<std::path::PathBuf>,
     /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.

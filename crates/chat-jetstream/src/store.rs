@@ -137,8 +137,8 @@ impl JetStreamStore {
         self.0.streams.iter().map(|node| node.status()).collect()
     }
 
-    /// Returns the number of messages of the streams that the search index of this server does not have, or `None` without
-    /// an index.
+    /// Returns the number of messages of the streams that the search index of this server does not have, or `None`
+    /// without an index.
     #[cfg(feature = "search-index")]
     pub(crate) fn waiting_for_index(&self) -> Option<u64> {
         let waiting =

@@ -120,9 +120,9 @@
 //!
 //! # An index for another store
 //!
-//! A [`LogIndex`] is a search index alone, with the same terms, in a file of its own. It is for a log that another store
-//! keeps, such as that of several servers: the store gives it what is appended, in order, and examines the messages that
-//! it finds.
+//! A [`LogIndex`] is a search index alone, with the same terms, in a file of its own. It is for a log that another
+//! store keeps, such as that of several servers: the store gives it what is appended, in order, and examines the
+//! messages that it finds.
 //!
 //! # Platforms
 //!

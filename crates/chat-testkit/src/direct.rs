@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use crate::wire::{Frame, Line};
 
-/// A socket that takes whole frames while the peer reads. Of the frame at which the peer stops, it takes one byte, or the
-/// connection buffers it and all others.
+/// A socket that takes whole frames while the peer reads. Of the frame at which the peer stops, it takes one byte, or
+/// the connection buffers it and all others.
 #[derive(Debug)]
 pub(super) struct DirectLine {
     pub(super) line: Arc<Mutex<Line>>,

@@ -89,7 +89,8 @@ impl Peer {
         self.change(|line| line.allowance = None);
     }
 
-    /// Lets the connection buffer the frames of a room that the peer does not take, as the WebSocket of a framework does.
+    /// Lets the connection buffer the frames of a room that the peer does not take, as the WebSocket of a framework
+    /// does.
     pub fn buffer_direct_writes(&self) {
         self.line.lock().buffers_direct = true;
     }

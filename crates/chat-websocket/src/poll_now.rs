@@ -5,8 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::unconstrained;
 
-/// Polls once, for a [direct writer](chat_core::DirectWrite) of a framework's WebSocket. Returns `None` if the transport
-/// is not ready. When it becomes ready, no task is woken, so the session must poll again.
+/// Polls once, for a [direct writer](chat_core::DirectWrite) of a framework's WebSocket. Returns `None` if the
+/// transport is not ready. When it becomes ready, no task is woken, so the session must poll again.
 ///
 /// A room writes to many connections in one turn of a task, so this does not use up the budget that tokio gives to the
 /// task.

@@ -19,6 +19,8 @@ pub(super) enum Source {
     /// The markers that other connections of the user move.
     Markers,
     Room(usize),
+    /// Presence and typing in a room of several nodes, which no log carries.
+    Notices(usize),
 }
 
 /// The last thing that a client receives.
@@ -79,6 +81,11 @@ impl Expectation {
     /// Returns the maximum number of events.
     pub(super) fn count(&self) -> usize {
         self.sources.values().map(Vec::len).sum()
+    }
+
+    /// Returns the number of events that must come.
+    pub(super) fn required(&self) -> usize {
+        self.sources.values().flatten().filter(|expected| !expected.optional).count()
     }
 
     /// Returns the expected event for each received event.

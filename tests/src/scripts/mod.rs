@@ -8,11 +8,14 @@ mod expected;
 mod links;
 mod malformed;
 mod model;
+mod node;
 mod play;
 mod room;
+mod run;
 mod server;
 mod step;
 
+pub use run::run_scripts;
 pub use server::{Failure, ScriptServer};
 pub use step::{Step, script};
 

@@ -1,16 +1,16 @@
 //! Plays a script step by step and compares the received events with the predicted ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, ensure};
 use chat_conformance::client::Frame;
-use chat_core::Chat;
 use serde_json::{Value, json};
 
 use super::expected::{Expectation, ExpectedEvent, Termination};
 use super::model::{ClientEnd, Model};
+use super::node::Node;
 use super::step::{CLIENTS, ROOMS, Step, label};
 use crate::{Client, Incoming, eventually};
 
@@ -18,21 +18,21 @@ use crate::{Client, Incoming, eventually};
 /// after replies to later commands. Each round trip gives the session another turn.
 const ROUNDS: usize = 50;
 
-/// Plays a script in a chat. Returns the received events without their random parts.
+/// The time after which a missing event counts as lost, if it may come from another node.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Plays a script in a chat, whose nodes get the connections in turn. Returns the received events without their random
+/// parts.
 ///
 /// # Errors
 ///
 /// Fails with the number of the first step that contradicts the model, and the reason. The end of the script counts as
 /// one more step.
-pub(super) async fn play(
-    chat: &Chat,
-    address: SocketAddr,
-    script: &[Step],
-) -> Result<Vec<String>, (usize, Error)> {
+pub(super) async fn play(nodes: &mut [Node], script: &[Step]) -> Result<Vec<String>, (usize, Error)> {
     let mut play = Play {
-        chat,
-        address,
-        model: Model::default(),
+        model: Model::new(nodes.len() > 1),
+        nodes,
+        connections: 0,
         clients: [const { None }; CLIENTS.len()],
         times: BTreeMap::new(),
         transcript: Vec::new(),
@@ -44,8 +44,9 @@ pub(super) async fn play(
 }
 
 struct Play<'s> {
-    chat: &'s Chat,
-    address: SocketAddr,
+    nodes: &'s mut [Node],
+    /// The number of connections so far.
+    connections: usize,
     model: Model,
     clients: [Option<Client>; CLIENTS.len()],
     /// The commit time of each message, as first received.
@@ -77,22 +78,48 @@ impl Play<'_> {
                     receive_until_end(&mut client, ends).await?
                 } else {
                     ask(&mut client).await?;
-                    receive_until_sync(&mut client, &expected).await?
+                    receive_until_sync(&mut client, &expected, self.patience()).await?
                 };
                 self.compare(number, actor, &expected, received)?;
                 self.clients[actor] = expected.ends.is_none().then_some(client);
             }
         }
         let wanted = self.model.connections();
-        eventually(|| async { Ok(self.chat.counts().sessions == wanted) })
+        eventually(|| async { Ok(self.sessions() == wanted) })
             .await
-            .with_context(|| format!("{} sessions for {wanted}", self.chat.counts().sessions))?;
-        self.others(number, Some(actor), &prediction.expected).await
+            .with_context(|| format!("{} sessions for {wanted}", self.sessions()))?;
+        self.others(number, Some(actor), &prediction.expected).await?;
+        self.settle().await
+    }
+
+    /// Returns the time in which an event must come, beside the [`ROUNDS`].
+    fn patience(&self) -> Duration {
+        if self.nodes.len() > 1 { PATIENCE } else { Duration::ZERO }
+    }
+
+    fn sessions(&self) -> usize {
+        self.nodes.iter().map(|node| node.chat.counts().sessions).sum()
+    }
+
+    /// Waits until each of several nodes knows the users and the entries of all rooms: an order of events holds on one
+    /// node only.
+    async fn settle(&mut self) -> Result<()> {
+        if self.nodes.len() > 1 {
+            for (index, name) in ROOMS.into_iter().enumerate() {
+                let (head, users) = (self.model.head(index), self.model.users(index));
+                for node in &mut *self.nodes {
+                    node.reach(index, head).await.with_context(|| format!("{name} at {head}"))?;
+                    node.know(index, &users).await.with_context(|| format!("{users:?} in {name}"))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks that all other clients receive exactly the predicted events.
     async fn others(&mut self, number: usize, actor: Option<usize>, expected: &[Expectation]) -> Result<()> {
         let others = || (0..CLIENTS.len()).filter(|other| Some(*other) != actor);
+        let patience = self.patience();
         for other in others() {
             if let Some(client) = &mut self.clients[other] {
                 ask(client).await?;
@@ -100,7 +127,7 @@ impl Play<'_> {
         }
         for other in others() {
             if let Some(client) = &mut self.clients[other] {
-                let received = receive_until_sync(client, &expected[other]).await?;
+                let received = receive_until_sync(client, &expected[other], patience).await?;
                 self.compare(number, other, &expected[other], received)?;
             }
         }
@@ -108,7 +135,9 @@ impl Play<'_> {
     }
 
     async fn connect(&mut self, number: usize, client: usize) -> Result<()> {
-        let mut raw = Client::open(self.address, CLIENTS[client]).await?;
+        let node = &self.nodes[self.connections % self.nodes.len()];
+        self.connections += 1;
+        let mut raw = Client::open(node.server.address(), CLIENTS[client]).await?;
         let expected = self.model.connect(client);
         let received = vec![raw.receive().await?];
         self.compare(number, client, &expected, received)?;
@@ -123,10 +152,15 @@ impl Play<'_> {
         for client in self.clients.iter_mut().filter_map(Option::take) {
             client.reset()?;
         }
-        eventually(|| async { Ok(self.chat.counts().sessions == 0) }).await.context("a session is left")?;
-        for room in ROOMS {
-            let members = self.chat.members(&room.parse()?);
-            ensure!(members.is_empty(), "{members:?} are left in {room}");
+        eventually(|| async { Ok(self.sessions() == 0) }).await.context("a session is left")?;
+        for (index, room) in ROOMS.into_iter().enumerate() {
+            for node in &*self.nodes {
+                if self.nodes.len() > 1 {
+                    node.know(index, &BTreeSet::new()).await.with_context(|| format!("the end of {room}"))?;
+                }
+                let members = node.chat.members(&room.parse()?);
+                ensure!(members.is_empty(), "{members:?} are left in {room}");
+            }
         }
         Ok(self.transcript)
     }
@@ -227,8 +261,12 @@ fn is_sync(event: &Value) -> bool {
 }
 
 /// Receives until the reply to a ping, and until all expected events have come or count as lost.
-async fn receive_until_sync(client: &mut Client, expected: &Expectation) -> Result<Vec<Incoming>> {
-    let mut received = Vec::new();
+async fn receive_until_sync(
+    client: &mut Client,
+    expected: &Expectation,
+    patience: Duration,
+) -> Result<Vec<Incoming>> {
+    let (mut received, since) = (Vec::new(), Instant::now());
     for round in 1.. {
         loop {
             match client.receive().await? {
@@ -244,7 +282,9 @@ async fn receive_until_sync(client: &mut Client, expected: &Expectation) -> Resu
             Incoming::Event(event) => event["type"] != "typing" || expected.contains(event),
             _ => true,
         };
-        if received.iter().filter(is_predicted).count() >= expected.count() || round == ROUNDS {
+        let predicted = received.iter().filter(is_predicted).count();
+        let is_late = predicted >= expected.required() || since.elapsed() >= patience;
+        if predicted >= expected.count() || round >= ROUNDS && is_late {
             break;
         }
         ask(client).await?;

@@ -18,6 +18,10 @@ pub(super) struct Room {
     entries: Vec<Entry>,
     /// The messages that can be read.
     messages: BTreeMap<u64, Message>,
+    /// The number of messages so far.
+    written: u64,
+    /// True if the number of messages, and not their positions, says which entries are kept.
+    keeps_by_number: bool,
     /// The last entry that can no longer be read.
     forgotten: u64,
     /// The `seq` and the content of the entry for each user and key: the body of a message, or all of an edit.
@@ -46,6 +50,11 @@ pub(super) enum Changed {
 }
 
 impl Room {
+    /// A room of a chat on several nodes: changes among its newest messages let it keep more.
+    pub(super) fn of_nodes() -> Self {
+        Self { keeps_by_number: true, ..Self::default() }
+    }
+
     pub(super) fn head(&self) -> u64 {
         self.entries.len() as u64
     }
@@ -120,11 +129,16 @@ impl Room {
 
     fn push(&mut self, published: Value, change: Option<(u64, &'static str)>) {
         self.entries.push(Entry { published, change });
-        while self.messages.len() as u64 > RETAINED
-            || self.head() - self.forgotten > RETAINED * ENTRIES_PER_MESSAGE
-        {
+        while self.has_too_many_messages() || self.head() - self.forgotten > RETAINED * ENTRIES_PER_MESSAGE {
             self.forgotten += 1;
             self.messages.remove(&self.forgotten);
+        }
+    }
+
+    fn has_too_many_messages(&self) -> bool {
+        match self.keeps_by_number {
+            true => self.written - self.forgotten.min(self.written) > RETAINED,
+            false => self.messages.len() as u64 > RETAINED,
         }
     }
 
@@ -237,6 +251,7 @@ impl Room {
         if let Some(root) = links["thread"].as_u64().and_then(|root| self.messages.get_mut(&root)) {
             root.count_reply(seq);
         }
+        self.written += 1;
         self.messages.insert(seq, Message::new(user, connection, message.clone()));
         self.push(message.clone(), None);
         message

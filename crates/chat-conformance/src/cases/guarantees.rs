@@ -146,6 +146,7 @@ chat_suite::cases!(
     }
 
     /// A member gets a message before the reply to a command that it sent after the `sent` of that message.
+    #[with(one_node(ORDER))]
     async fn earlier_messages_arrive_before_a_reply(stage: Stage) -> Verdict {
         let (mut ann, mut bob) = (stage.member("ann").await?, stage.member("bob").await?);
         for n in 1..=20_u64 {

@@ -92,6 +92,7 @@ chat_suite::cases!(
     #[source = "PROTOCOL.md, section 7.2 (4504)"]
     #[with(identify(with_hello))]
     #[with(limits(|limits| limits.connection.max_per_user = 1))]
+    #[with(one_node(LIMIT))]
     async fn a_hello_beyond_the_connections_of_a_user_closes_the_connection(stage: Stage) -> Verdict {
         let mut phone = opened(&stage, "phone").await?;
         let mut laptop = opened(&stage, "laptop").await?;

@@ -68,6 +68,13 @@ use crate::client::{Client, Events, Frame, Message, Request, key, one_of};
 use crate::stage::Member;
 use crate::{Case, Failure, Needs, Stage, Verdict};
 
+/// The reason to keep a case on one node whose reply must include what another client has done before.
+const ORDER: &str =
+    "over several nodes, a reply need not include what happened before the command (section 5.1)";
+
+/// The reason to keep a case on one node that reaches a limit with several connections.
+const LIMIT: &str = "each node counts for itself";
+
 /// Returns every case, in the order of the groups.
 pub fn cases() -> Vec<Case> {
     let groups = [

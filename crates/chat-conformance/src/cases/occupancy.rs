@@ -14,6 +14,7 @@ chat_suite::cases!(
     #[with(limits(|limits| limits.rooms.presence_threshold = 4))]
     #[with(needs(Needs::Limits))]
     #[with(race(RACE))]
+    #[with(one_node(ORDER))]
     async fn a_room_above_the_threshold_counts_its_users(stage: Stage, mut ann: Member) -> Verdict {
         let mut others = Vec::new();
         let start = Instant::now();

@@ -6,6 +6,7 @@ chat_suite::cases!(
     /// `joined` names the pinned messages, ascending, and has no `pins` if there are none.
     #[source = "PROTOCOL.md, section 4"]
     #[with(authorize(with_rights))]
+    #[with(one_node(ORDER))]
     async fn joined_names_the_pinned_messages(stage: Stage, mut ann: Member, mut boss: Member) -> Verdict {
         let room = stage.room();
         for text in ["one", "two", "three"] {

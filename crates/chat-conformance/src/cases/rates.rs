@@ -67,6 +67,7 @@ chat_suite::cases!(
     #[source = "PROTOCOL.md, section 8"]
     #[with(limits(|limits| set_rates(limits, Rate::UNLIMITED, Rate::new(2, 20))))]
     #[with(race(RACE))]
+    #[with(one_node(LIMIT))]
     async fn the_connections_of_a_user_share_a_rate(stage: Stage) -> Verdict {
         let burst_of_user = stage.limits().rates.user.burst;
         let (mut phone, mut laptop) = (stage.client("ann").await?, stage.client("ann").await?);

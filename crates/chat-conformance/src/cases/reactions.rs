@@ -23,6 +23,7 @@ chat_suite::cases!(
 
     /// A `changed` has all reactions of the message, in the order in which they were placed first, each with its exact
     /// number of users.
+    #[with(one_node(ORDER))]
     async fn reactions_are_counted_by_user(stage: Stage, mut ann: Member, mut bob: Member) -> Verdict {
         let room = stage.room();
         ann.post(&room, "hi").await?;

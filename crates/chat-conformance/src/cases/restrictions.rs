@@ -66,6 +66,7 @@ chat_suite::cases!(
 
     /// The typing of a muted user is not shown.
     #[with(identify(with_tokens))]
+    #[with(one_node(ORDER))]
     async fn the_typing_of_a_muted_user_is_not_shown(stage: Stage) -> Verdict {
         let room = stage.room();
         let (mut ann, mut bob) = (owner(&stage, json!({})).await?, present(&stage, "2", "Bob").await?);

@@ -110,6 +110,7 @@ chat_suite::cases!(
     #[source = "PROTOCOL.md, section 7.1"]
     #[with(limits(|limits| limits.rooms.max_blank_per_user = 3))]
     #[with(needs(Needs::Limits))]
+    #[with(one_node(LIMIT))]
     async fn joining_too_many_rooms_without_a_message_is_refused(stage: Stage) -> Verdict {
         let (mut phone, mut laptop) = (stage.client("ann").await?, stage.client("ann").await?);
         for (client, rooms) in [(&mut phone, ["a", "b"]), (&mut laptop, ["b", "c"])] {
@@ -152,6 +153,7 @@ chat_suite::cases!(
 
     /// A message reaches only the members of its room, and each room has its own `seq`.
     #[source = "PROTOCOL.md, section 5.1"]
+    #[with(one_node(ORDER))]
     async fn rooms_are_independent(stage: Stage) -> Verdict {
         let (left, right) = (stage.named("left"), stage.named("right"));
         let (mut ann, mut bob) = (stage.client("ann").await?, stage.client("bob").await?);
@@ -186,6 +188,7 @@ chat_suite::cases!(
 
     /// The reply `members` lists users by name, each once for any number of connections.
     #[source = "PROTOCOL.md, section 4"]
+    #[with(one_node(ORDER))]
     async fn members_are_sorted_and_listed_once(stage: Stage) -> Verdict {
         let mut ann = stage.member("bea").await?;
         let _others = (stage.member("cid").await?, stage.member("ann").await?, stage.member("cid").await?);
@@ -199,6 +202,7 @@ chat_suite::cases!(
     /// The command `members` is paged: after the last user of a page, also if that user has left, come the others. Each
     /// page has the number of all.
     #[source = "PROTOCOL.md, section 3"]
+    #[with(one_node(ORDER))]
     async fn members_are_paged(stage: Stage) -> Verdict {
         let mut ann = stage.member("ann").await?;
         let (mut bob, _others) =

@@ -72,12 +72,12 @@ impl Target for Address {
 
     async fn start(&self, _: &Conditions) -> Result<Server, String> {
         Ok(Server {
-            address: self.address,
+            addresses: vec![self.address],
             host: self.host.clone(),
             path: self.path.clone(),
             limits: Arc::new(Limits::default()),
             is_shared: true,
-            chat: None,
+            chats: Vec::new(),
             on_drain: None,
             on_renew: None,
             end: None,

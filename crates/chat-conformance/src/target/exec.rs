@@ -111,12 +111,12 @@ impl Target for Exec {
             sleep(Duration::from_millis(20)).await;
         }
         Ok(Server {
-            address,
+            addresses: vec![address],
             host: address.to_string(),
             path: self.path.clone(),
             limits: Arc::new(Limits::default()),
             is_shared: false,
-            chat: None,
+            chats: Vec::new(),
             on_drain: Some(Box::new(move || Arc::clone(&process).drain())),
             on_renew: None,
             end: None,

@@ -1,22 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{Builder, Chat, Endpoint, Limits};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::renewable_store::RenewableStore;
-use super::{Later, Server, Target};
+use super::served::{Served, server};
+use super::{Later, Renew, Server, Target};
 use crate::{Conditions, Needs};
-
-/// The time limit of a drain, after which the server abandons connections.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// The time in which a server must stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A mechanism of an adapter, served in this process. Each case gets its own chat.
 pub struct InProcess {
@@ -70,8 +63,6 @@ impl Target for InProcess {
     }
 
     async fn start(&self, conditions: &Conditions) -> Result<Server, String> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
         let mut builder = (self.set_up)(Chat::builder().limits(conditions.limits_of_server()));
         let mut on_renew = None;
         if conditions.has_renewable_logs {
@@ -81,8 +72,18 @@ impl Target for InProcess {
                 let store = store.clone();
                 Box::pin(async move { store.renew().await }) as Later<()>
             };
-            on_renew = Some(Box::new(renew) as Box<dyn Fn() -> Later<()> + Send + Sync>);
+            on_renew = Some(Box::new(renew) as Renew);
         }
+        let served = self.serve(conditions, builder).await?;
+        Ok(server(vec![served], on_renew, Box::pin(async {})))
+    }
+}
+
+impl InProcess {
+    /// Serves a chat for a case with these conditions, on a free port.
+    pub(super) async fn serve(&self, conditions: &Conditions, builder: Builder) -> Result<Served, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
         let chat = conditions.chat(builder).build();
         let limits = Arc::clone(chat.limits());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -91,40 +92,9 @@ impl Target for InProcess {
             let _dropped = stopped.await.is_err();
         });
         let endpoint = conditions.endpoint(Endpoint::new(chat.clone()));
-        let mounted = Mounted { endpoint, listener, limits: Arc::clone(&limits), stop: stopped };
-        let served = tokio::spawn((self.serve)(mounted));
-        let end = async move {
-            let was_over = served.is_finished();
-            drop(stop);
-            match timeout(STOP_TIMEOUT, served).await {
-                Ok(Err(error)) if error.is_panic() => Err(format!(
-                    "the server did not run: `serve` ended with {}",
-                    chat_suite::panic_text(&*error.into_panic())
-                )),
-                Ok(Ok(())) if was_over => {
-                    Err("the server did not run: `serve` returned, but must await `stop`".to_owned())
-                }
-                // The suite does not test the stop of a server.
-                _ => Ok(()),
-            }
-        };
-        let draining = chat.clone();
-        let on_drain = move || {
-            let chat = draining.clone();
-            let drained = tokio::spawn(async move { chat.drain(DRAIN_TIMEOUT).await });
-            Box::pin(async { drained.await.is_ok_and(|drained| drained.abandoned == 0) }) as Later<bool>
-        };
-        Ok(Server {
-            address,
-            host: "chat.test".to_owned(),
-            path: "/ws".to_owned(),
-            limits,
-            is_shared: false,
-            chat: Some(chat),
-            on_drain: Some(Box::new(on_drain)),
-            on_renew,
-            end: Some(Box::pin(end)),
-        })
+        let mounted = Mounted { endpoint, listener, limits, stop: stopped };
+        let task = tokio::spawn((self.serve)(mounted));
+        Ok(Served { address, chat, stop, task })
     }
 }
 

@@ -3,7 +3,9 @@
 mod address;
 mod exec;
 mod in_process;
+mod nodes;
 mod renewable_store;
+mod served;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use crate::{Conditions, Needs};
 pub use address::Address;
 pub use exec::Exec;
 pub use in_process::{InProcess, Mounted};
+pub use nodes::{Nodes, Shared};
 
 /// A way to get a server for a case.
 #[async_trait]
@@ -44,10 +47,13 @@ pub trait Target: Send + Sync {
 /// A boxed future.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A function that lets the logs of all open rooms start a new epoch.
+pub type Renew = Box<dyn Fn() -> Later<()> + Send + Sync>;
+
 /// A running server.
 pub struct Server {
-    /// The address that it listens on.
-    pub address: SocketAddr,
+    /// The address that it listens on, or those of several nodes. The connections of a case go to them in turn.
+    pub addresses: Vec<SocketAddr>,
     /// The value of the header `Host`.
     pub host: String,
     /// The path of the chat.
@@ -56,12 +62,12 @@ pub struct Server {
     pub limits: Arc<Limits>,
     /// True if other cases use the server at the same time.
     pub is_shared: bool,
-    /// The chat, if the server is in this process.
-    pub chat: Option<Chat>,
+    /// The chat, or that of each node, if the server is in this process.
+    pub chats: Vec<Chat>,
     /// Starts a drain.
     pub on_drain: Option<Box<dyn Fn() -> Later<bool> + Send + Sync>>,
     /// Lets the logs of all open rooms start a new epoch.
-    pub on_renew: Option<Box<dyn Fn() -> Later<()> + Send + Sync>>,
+    pub on_renew: Option<Renew>,
     /// Ends the server after the case. The error says that the server had ended by itself.
     pub end: Option<Later<Result<(), String>>>,
 }
@@ -78,6 +84,6 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }

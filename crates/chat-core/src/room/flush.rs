@@ -77,8 +77,8 @@ struct Round {
 enum Next {
     /// The members of a chunk get this batch.
     Chunk(Arc<Batch>),
-    /// A flush of several chunks has ended, and another one follows. Members that have got the events may have answered,
-    /// so their sessions get a turn first: what they send is in the next flush then.
+    /// A flush of several chunks has ended, and another one follows. Members that have got the events may have
+    /// answered, so their sessions get a turn first: what they send is in the next flush then.
     Pause,
     /// Nothing is left, or other tasks do it.
     Nothing,

@@ -26,7 +26,7 @@ struct State {
 pub(crate) struct Taken {
     /// The number of frames that were written.
     pub(crate) frames: u64,
-    /// What the session must do before it sends anything else.
+    /// The work that the session must do before it sends anything else.
     pub(crate) left: Option<Left>,
 }
 

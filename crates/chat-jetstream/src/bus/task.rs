@@ -106,7 +106,6 @@ impl Task {
                     self.sign().await;
                     self.take_waiting(&mut broadcasts, &mut direct).await;
                     self.expire();
-                    self.others.store(self.peers.len() as u64, Ordering::Relaxed);
                 }
                 notice = notices.recv() => match notice {
                     Some(notice) => self.publish(notice).await,
@@ -203,6 +202,7 @@ impl Task {
         if !is_known {
             self.peers.insert(from.clone(), Peer::new(life));
             self.sink.node_joined(&from);
+            self.count_others();
             // The other node learns of this one at once, with the numbers from which it counts.
             self.sign().await;
         }
@@ -255,13 +255,19 @@ impl Task {
         if self.peers.get(node).is_some_and(|peer| peer.life == life) {
             self.peers.remove(node);
             self.sink.node_left(node);
+            self.count_others();
         }
+    }
+
+    fn count_others(&self) {
+        self.others.store(self.peers.len() as u64, Ordering::Relaxed);
     }
 
     fn expire(&mut self) {
         for (node, _) in self.peers.extract_if(|_, peer| peer.is_silent()) {
             self.sink.node_left(&node);
         }
+        self.count_others();
         // A node that returns goes on counting, unless many others have come and gone.
         if self.direct.len() > MAX_COUNTED {
             self.direct.retain(|node, _| self.peers.contains_key(node));

@@ -3,13 +3,16 @@ use std::time::Duration;
 
 use async_nats::Message;
 use futures_util::StreamExt;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::link::Subscription;
 use crate::node::Node;
 
 /// The interval of the signs of life.
 const TICK: Duration = Duration::from_secs(2);
+
+/// The pause after a sign that was given early.
+const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The payloads of signs of life.
 const LIVES: &[u8] = b"lives";
@@ -19,14 +22,17 @@ const LEAVES: &[u8] = b"leaves";
 impl Node {
     /// Gives signs of life, and learns which other nodes are there. This does not wait for the leader of a stream.
     pub(super) async fn exchange_signs(self: Arc<Self>, mut signs: Subscription) {
-        let (mut ticks, mut events) = (interval(TICK), self.connection.events());
+        let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 _ = ticks.tick() => self.give_sign(LIVES).await,
-                () = self.peers.nudge.notified() => self.give_sign(LIVES).await,
-                Ok(()) = events.changed() => self.give_sign(LIVES).await,
+                () = self.peers.nudge.notified() => {
+                    self.give_sign(LIVES).await;
+                    // A sign that is lost is an event of the connection, and must not cause more of them.
+                    sleep(NUDGE_PAUSE).await;
+                }
                 sign = signs.next() => match sign {
                     Some(sign) => self.take_sign(&sign).await,
                     None => return,

@@ -99,7 +99,9 @@ impl Node {
                 biased;
                 _ = ticks.tick() => {}
                 () = self.nudge.notified() => {}
-                Ok(()) = events.changed() => {}
+                // The other nodes may have lost a sign of this one. One task waits for the events, because several would
+                // be woken in any order.
+                Ok(()) = events.changed() => self.peers.nudge.notify_one(),
             }
             let losses = self.connection.losses();
             match self.tend().await {

@@ -137,8 +137,8 @@ impl Node {
         }
     }
 
-    /// Returns the part of the log that a message of the stream is. A damaged message is left out: its positions are then
-    /// candidates of each search.
+    /// Returns the part of the log that a message of the stream is. A damaged message is left out: its positions are
+    /// then candidates of each search.
     async fn step(&self, life: &Life, message: Stored) -> Result<Option<IndexStep>, LinkError> {
         let Stored { place, subject, payload } = message;
         Ok(match life.read(&subject) {

@@ -68,8 +68,8 @@ impl SearchIndex {
         })
     }
 
-    /// Answers a question, once the index has the end of the room. Returns `None` if that takes too long, or if the index
-    /// is of another log.
+    /// Answers a question, once the index has the end of the room. Returns `None` if that takes too long, or if the
+    /// index is of another log.
     pub(crate) async fn answer(&self, question: &Question) -> Option<Found> {
         let mut progress = self.progress.subscribe();
         let is_of = |progress: &Progress| progress.source.as_ref() == Some(&question.source);

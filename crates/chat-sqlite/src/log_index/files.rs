@@ -16,8 +16,9 @@ const FORMAT: IndexFormat = IndexFormat {
 };
 
 // `indexed` is the last position of a room that the index has, and `first` the one below which messages are removed.
-// `record` is the id of the room's last record. `places` has the first position of each record. `gaps` has the first and
-// the last of some positions that the index was not given. `search` and `must_erase` are those of the index of a store.
+// `record` is the id of the room's last record. `places` has the first position of each record, and `gaps` the first
+// and the last of some positions that the index was not given. `search` and `must_erase` are those of the index of a
+// store.
 const SCHEMA: &str = "
     CREATE TABLE source (name TEXT NOT NULL, place INTEGER NOT NULL, must_erase INTEGER NOT NULL) STRICT;
     CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, indexed INTEGER NOT NULL,

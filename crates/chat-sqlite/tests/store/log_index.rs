@@ -194,7 +194,10 @@ async fn an_index_that_contradicts_the_log_or_is_of_another_one_begins_again() {
     assert_eq!(log.reopen("a").await, 20);
     let IndexStep::Record { room, id, oldest, entries, is_copy, .. } = record(3, &["three"]) else { return };
     let foreign = IndexStep::Record { room, id, previous: 7, oldest, entries, is_copy };
-    assert!(!log.apply(&[foreign.clone()]).await, "it does not continue the record that the index has");
+    assert!(
+        !log.apply(std::slice::from_ref(&foreign)).await,
+        "it does not continue the record that the index has"
+    );
     assert!(log.index.apply(Vec::new(), 40).await.is_err());
     assert_eq!(log.index.begin("a").await, Ok(0));
     // A log that contradicts itself is indexed as it is.

@@ -58,8 +58,8 @@ pub(crate) struct ClusterOptions {
     #[arg(long, env = "CHATD_CLUSTER_CA", value_name = "FILE", global = true)]
     cluster_ca: Option<PathBuf>,
 
-    /// Keep a search index of all rooms of the cluster in this directory, for all servers; each server has its own [default:
-    /// none; without one, a search looks at the newest 20,000 messages]
+    /// Keep a search index of all rooms of the cluster in this directory, for all servers; each server has its own
+    /// [default: none; without one, a search looks at the newest 20,000 messages]
     #[arg(long, env = "CHATD_SEARCH_INDEX", value_name = "DIR")]
     search_index: Option<PathBuf>,
 

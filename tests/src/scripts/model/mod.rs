@@ -5,6 +5,7 @@
 
 mod commands;
 
+use std::array::from_fn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
@@ -29,6 +30,8 @@ pub(super) struct Model {
     seen: BTreeMap<(usize, usize), u64>,
     /// The clients that have typed in a room.
     typed: BTreeSet<(usize, usize)>,
+    /// True if the connections are on several nodes.
+    has_nodes: bool,
     /// The events that each client must receive in this step.
     expected: [Expectation; CLIENTS.len()],
 }
@@ -58,9 +61,20 @@ pub(super) enum ClientEnd {
 }
 
 impl Model {
+    /// Returns the model of a chat on one node, or on several.
+    pub(super) fn new(has_nodes: bool) -> Self {
+        let rooms = if has_nodes { from_fn(|_| Room::of_nodes()) } else { Default::default() };
+        Self { rooms, has_nodes, ..Self::default() }
+    }
+
     /// Returns the number of open connections.
     pub(super) fn connections(&self) -> usize {
         self.online.len()
+    }
+
+    /// Returns the newest entry of a room.
+    pub(super) fn head(&self, room: usize) -> u64 {
+        self.rooms[room].head()
     }
 
     /// Records the epoch of a room.
@@ -229,8 +243,9 @@ impl Model {
     }
 
     fn send_to_others(&mut self, client: usize, room: usize, event: &Value) {
+        let source = if self.has_nodes { Source::Notices(room) } else { Source::Room(room) };
         for other in self.members(room).into_iter().filter(|other| *other != client) {
-            self.expected[other].add(Source::Room(room), event.clone());
+            self.expected[other].add(source, event.clone());
         }
     }
 
@@ -242,7 +257,7 @@ impl Model {
         self.online.iter().filter(|(_, it)| it.rooms.contains(&room)).map(|(client, _)| *client).collect()
     }
 
-    fn users(&self, room: usize) -> BTreeSet<&'static str> {
+    pub(super) fn users(&self, room: usize) -> BTreeSet<&'static str> {
         self.members(room).into_iter().map(|client| CLIENTS[client]).collect()
     }
 
