@@ -187,7 +187,7 @@ mod tests {
     fn log(keys: u64, at: u64) -> Applied {
         let mut log = Applied::new(Arc::new(Life::for_tests()), Tail { at, ..Tail::default() });
         for number in 0..keys {
-            let mut slot = [0; 16];
+            let mut slot = [0; 20];
             slot[..8].copy_from_slice(&number.to_be_bytes());
             log.keys.insert(&KeyUse { owner: 1, slot, digest: [0; 20] }, number, at);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_core::{Act, Limits, NewAct, NewMessage, RawValue, Store, User};
-use chat_jetstream::{JetStreamStore, MoveError, OpenError, Options};
+use chat_jetstream::{JetStreamStore, MoveError, OpenError, Options, Report};
 use serde_json::{Value, json};
 
 use crate::purges;
@@ -137,7 +137,7 @@ async fn a_room_with_a_purge_that_is_not_complete_is_not_exported() {
     let refused = export(&servers, &options("chat", 1)).await.expect_err("a purge goes on");
     assert!(matches!(refused, MoveError::Purging(_)), "{refused}");
     let report = JetStreamStore::check(&servers.addresses(), &options("chat", 1), |_| ()).await;
-    assert!(report.as_ref().is_ok_and(|report| report.is_sound()), "{report:?}");
+    assert!(report.as_ref().is_ok_and(Report::is_sound), "{report:?}");
     let lobby = Opened::open(&node(&servers, |_| {}).await, "lobby", &limits).await;
     purges::is_completed(&servers, &lobby, &seqs).await;
     export(&servers, &options("chat", 1)).await.expect("exported");
