@@ -139,8 +139,8 @@ impl Opened {
         self.streams.node(&token(name)).room(name, &Arc::new(Limits::default()))
     }
 
-    /// Returns the names of all rooms, in their order. The last record of each names it. The second part describes those
-    /// that cannot be read.
+    /// Returns the names of all rooms, in their order. The last record of each names it. The second part describes
+    /// those that cannot be read.
     async fn rooms(&self) -> Result<(Vec<RoomName>, Vec<String>), MoveError> {
         let (mut rooms, mut damaged) = (Vec::new(), Vec::new());
         for node in self.streams.iter() {
