@@ -100,8 +100,7 @@ impl Node {
         let last = batch.messages.last().map_or(place, |last| last.place);
         let mut steps = Vec::with_capacity(batch.messages.len());
         for message in batch.messages {
-            let at = message.place;
-            steps.extend(self.step(life, message).await?.map(|step| (at, step)));
+            steps.extend(self.step(life, message).await?);
         }
         Ok((steps, last, batch.more))
     }
@@ -139,7 +138,7 @@ impl Node {
 
     /// Returns the part of the log that a message of the stream is. A damaged message is left out: its positions are
     /// then candidates of each search.
-    async fn step(&self, life: &Life, message: Stored) -> Result<Option<IndexStep>, LinkError> {
+    async fn step(&self, life: &Life, message: Stored) -> Result<Option<(u64, IndexStep)>, LinkError> {
         let Stored { place, subject, payload } = message;
         Ok(match life.read(&subject) {
             Some(Subject::Record { room }) => {
@@ -150,6 +149,7 @@ impl Node {
                 }
                 record.map(|record| record_step(room, &record))
             }
+            // It has the place of the record that it replaces.
             Some(Subject::Copy { room }) => {
                 let mut record = Record::decode(place, payload).ok();
                 if record.is_none() {
@@ -164,21 +164,24 @@ impl Node {
                     let last = self.link.last(&subject).await?;
                     state = last.and_then(|(_, bytes)| MessageState::decode(bytes));
                 }
-                state.filter(MessageState::has_other_text).and_then(|state| form_step(room, seq, &state))
+                let step =
+                    state.filter(MessageState::has_other_text).and_then(|state| form_step(room, seq, &state));
+                step.map(|step| (place, step))
             }
             _ => None,
         })
     }
 }
 
-fn record_step(room: &str, record: &Record) -> IndexStep {
+/// Returns the step, and the place of the record.
+fn record_step(room: &str, record: &Record) -> (u64, IndexStep) {
     let entries = record.entries.iter().map(|entry| match &entry.content {
         Content::Message { frame, .. } => StoredMessage::new(entry.seq, frame.clone()),
         _ => StoredMessage::new(entry.seq, Bytes::new()),
     });
-    let Record { id, previous, oldest, copy, .. } = *record;
+    let Record { place, id, previous, oldest, copy, .. } = *record;
     let (room, entries) = (room.to_owned(), entries.collect());
-    IndexStep::Record { room, id, previous, oldest, entries, is_copy: copy.is_some() }
+    (place, IndexStep::Record { room, id, previous, oldest, entries, is_copy: copy.is_some() })
 }
 
 fn form_step(room: &str, seq: u64, state: &MessageState) -> Option<IndexStep> {

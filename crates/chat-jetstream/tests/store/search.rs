@@ -141,6 +141,26 @@ async fn an_index_learns_what_has_changed_while_its_node_did_not_run() {
     drop(other);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_index_finds_messages_whose_record_was_replaced() {
+    let servers = Servers::start(1);
+    servers.ready().await;
+    let (limits, dir) = (Arc::new(Limits::default()), TempDir::new().expect("a directory"));
+    let store = node(&servers, |_| {}).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
+    // Most of them are in one record, which the deletion replaces by a copy.
+    for receipt in join_all((0..20).map(|_| lobby.append("pear", None))).await {
+        receipt.expect("a receipt");
+    }
+    lobby.change("zoe", 12, delete()).await.expect("a deletion");
+    let other = indexing(&servers, dir.path()).await;
+    is_indexed(&store, &lobby).await;
+    let scans = store.stats().scans;
+    assert_eq!(find(&lobby, "pear").await, (1..=20).rev().filter(|seq| *seq != 12).collect::<Vec<_>>());
+    assert_eq!(store.stats().scans, scans, "no search was a scan");
+    drop(other);
+}
+
 /// All nodes end, and the server loses what it has stored last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_is_built_again_if_the_stream_has_lost_its_end_meanwhile() {
