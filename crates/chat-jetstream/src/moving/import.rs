@@ -85,7 +85,8 @@ pub(crate) async fn import(
     progress(imported);
     // No server opens the others before the first one is complete.
     for config in created.into_iter().rev() {
-        link.to(config.name.clone()).update(&without_import(config)).await?;
+        let (link, config) = (link.to(config.name.clone()), without_import(config));
+        wait_for(|| link.update(&config)).await?;
     }
     Ok(imported)
 }
