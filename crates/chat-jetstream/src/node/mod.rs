@@ -104,6 +104,7 @@ struct Shared {
     connection: Arc<Connection>,
     peers: Arc<Peers>,
     quiet: Arc<QuietLogs>,
+    purging: Purging,
     limits: Arc<OnceLock<Arc<Limits>>>,
     counters: Arc<Counters>,
 }
@@ -118,7 +119,7 @@ impl Node {
             copies,
             connection: Arc::clone(&shared.connection),
             peers: Arc::clone(&shared.peers),
-            purging: Purging::default(),
+            purging: shared.purging.clone(),
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
             replicas: options.replicas,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use chat_core::{NewAct, PurgePlaces, RoomName, Unavailable};
 use parking_lot::Mutex;
 
-/// The purges that a node carries out, by their ids.
-#[derive(Debug, Default)]
+/// The purges that a node carries out, by their ids. A clone is another handle to them.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Purging(Arc<Mutex<BTreeMap<u64, (RoomName, NewAct)>>>);
 
 /// The place of a purge. It is free when this value is dropped.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::life::{Life, is_import, token};
 use crate::link::{Link, StreamInfo};
 use crate::node::tend::{wait_for, wait_for_stream};
-use crate::node::{Connection, Node, Peers, Shared};
+use crate::node::{Connection, Node, Peers, Purging, Shared};
 use crate::room::{QuietLogs, SharedRoom};
 use crate::shard::{Shard, index_of};
 use crate::{OpenError, Options};
@@ -112,7 +112,7 @@ impl Streams {
     ) -> Self {
         let (limits, counters) = Default::default();
         let (peers, quiet) = (Arc::new(Peers::new(name)), Arc::new(QuietLogs::new(options.max_key_bytes)));
-        let shared = Shared { connection, peers, quiet, limits, counters };
+        let shared = Shared { connection, peers, quiet, purging: Purging::default(), limits, counters };
         Self(streams.into_iter().map(|stream| Arc::new(Node::new(stream, &shared, options))).collect())
     }
 

@@ -95,13 +95,20 @@ impl Node {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut events, mut has_failed) = (self.connection.events(), false);
         loop {
+            let mut pause = NUDGE_PAUSE;
             tokio::select! {
                 biased;
                 _ = ticks.tick() => {}
                 () = self.nudge.notified() => {}
-                // The other nodes may have lost a sign of this one. One task waits for the events, because several would
-                // be woken in any order.
-                Ok(()) = events.changed() => self.peers.nudge.notify_one(),
+                Ok(()) = events.changed() => {
+                    // An event is about the streams of the chat together, and may be one of many.
+                    pause = pause.saturating_mul(u32::try_from(self.shard.count).unwrap_or(u32::MAX));
+                    if self.shard.is_first() {
+                        // The other nodes may have lost a sign of this one. One task waits for the events, because
+                        // several would be woken in any order.
+                        self.peers.nudge.notify_one();
+                    }
+                }
             }
             let losses = self.connection.losses();
             match self.tend().await {
@@ -117,7 +124,7 @@ impl Node {
                 }
             }
             self.rounds.notify_waiters();
-            sleep(NUDGE_PAUSE).await;
+            sleep(pause).await;
         }
     }
 }
