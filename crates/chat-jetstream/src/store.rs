@@ -1,4 +1,8 @@
 #[cfg(feature = "search-index")]
+use std::fs::DirBuilder;
+#[cfg(feature = "search-index")]
+use std::os::unix::fs::DirBuilderExt;
+#[cfg(feature = "search-index")]
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -154,7 +158,7 @@ fn index_dir(dir: &Path, stream: &str, options: &Options) -> PathBuf {
         return dir.to_owned();
     }
     // If it fails, the index in it is not opened, and says why.
-    let _is_there = std::fs::create_dir(dir);
+    let _is_there = DirBuilder::new().mode(0o700).create(dir);
     dir.join(stream)
 }
 
