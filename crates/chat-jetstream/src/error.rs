@@ -31,7 +31,8 @@ pub enum OpenError {
     OldServer(String),
     /// A stream of this name exists, but it is not one of this version of the chat.
     #[error(
-        "the stream {0} is not a stream of this version of the chat; choose another name, or remove the stream"
+        "the stream {0} is not a stream of this version of the chat; choose another name, or keep the earlier version for \
+         its rooms"
     )]
     ForeignStream(String),
     /// The number of streams is not valid.

@@ -78,6 +78,14 @@
 //! - If the stream loses its end, an act whose record is lost with it can hold in the new epoch, because the rules are
 //!   other messages of the stream.
 //! - A page of a thread needs a request for each message of it, if they are alone in their records, as in a quiet room.
+//! - After an import, a server that loads the keys of a room reads all of it for the key window, because the servers of
+//!   the stream know only the times of the import.
+//! - If a purge has replaced many records within the key window, a server that loads the keys needs two requests for
+//!   each of them, one after the other. Sends are `unavailable` meanwhile.
+//! - A search index does not find a message whose body got its first text by an edit, if the record of the message was
+//!   replaced afterwards, because a message beside it was deleted.
+//! - A room whose newest entry is the end of a purge is erased again each time that a server opens it: some requests
+//!   for each of up to 200 messages, which remove nothing any more.
 //! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
 //!   `unavailable` for the key window, in a room with few entries since.
 //!

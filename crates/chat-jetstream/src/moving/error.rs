@@ -31,7 +31,9 @@ pub enum MoveError {
     #[error("room {0}: its rules, a role or a restriction is damaged: restore a backup")]
     Damaged(RoomName),
     /// A purge of the room is not complete, and an export cannot have it.
-    #[error("room {0}: a purge is not complete: start the servers of the chat and wait until it is")]
+    #[error(
+        "room {0}: a purge is not complete: start the servers of the chat, open the room, and wait until it is"
+    )]
     Purging(RoomName),
     /// The newest record of a room is damaged.
     #[error("{0}: the end of a room is lost; restore a backup, or export the messages of single rooms")]
