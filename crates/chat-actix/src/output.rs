@@ -133,8 +133,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
                 self.outbound.advance(written);
                 self.written += written as u64;
             }
-            // Without the budget that tokio gives to a task: without a message this is pending, as it is without a budget.
-            // There are 32 messages at most.
+            // Without the budget that tokio gives to a task: without a message this is pending, as it is without a
+            // budget. There are 32 messages at most.
             let mut encoded = Pin::new(&mut self.encoded);
             match pin!(unconstrained(poll_fn(|cx| encoded.as_mut().poll_next(cx)))).poll(cx) {
                 Poll::Ready(Some(Ok(bytes))) => self.outbound = bytes,

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct ReadLimits {
     /// Searches of all users in flight. At least 1. Default 4.
     pub max_searches: usize,
-    /// Counts of unread messages of all users in flight, those of joins included. A join that gets no turn in time comes
-    /// without its number. At least 1. Default 4.
+    /// Counts of unread messages of all users in flight, those of joins included. A join that gets no turn in time
+    /// comes without its number. At least 1. Default 4.
     pub max_counts: usize,
     /// Reads of `history` of one user in flight. At least 1. Default 4.
     pub max_history_per_user: usize,
