@@ -72,15 +72,7 @@ impl JetStreamStore {
     ///
     /// Returns an [`OpenError`] whose text says what to do.
     pub async fn open(servers: &str, options: Options) -> Result<Self, OpenError> {
-        if !is_token(&options.stream) {
-            return Err(OpenError::InvalidName);
-        }
-        if !(1..=MAX_STREAMS).contains(&options.streams) {
-            return Err(OpenError::InvalidStreams);
-        }
-        let connected = Connection::open(servers, options.connect.clone()).await;
-        let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
-        Self::open_on((Arc::new(client), connection), servers, options).await
+        Self::open_on(connect(servers, &options).await?, servers, options).await
     }
 
     /// Opens the store on a connection to the servers with these addresses.
@@ -89,11 +81,7 @@ impl JetStreamStore {
         servers: &str,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let version = client.version();
-        if !has_batches(&version) {
-            return Err(OpenError::OldServer(version));
-        }
-        let link = Link { client, stream: options.stream.clone(), requests: Arc::default() };
+        let link = link_to(client, &options)?;
         let streams = open_streams(&link, &options).await?;
         let unreachable = |error| OpenError::unreachable(servers, &error);
         let claimed = match &options.node {
@@ -125,6 +113,11 @@ impl JetStreamStore {
         Ok(Self(Arc::new(Inner { streams, users, is_closed, tasks })))
     }
 
+    #[cfg(test)]
+    pub(crate) fn room(&self, name: &RoomName, limits: &Arc<Limits>) -> Arc<SharedRoom> {
+        self.0.streams.room(name, limits)
+    }
+
     /// Returns the number of times that a record of the stream could not be read, because it is damaged.
     pub fn unreadable(&self) -> u64 {
         self.stats().unreadable
@@ -151,6 +144,31 @@ impl JetStreamStore {
     }
 }
 
+/// Checks the options, and connects to the servers.
+pub(crate) async fn connect(
+    servers: &str,
+    options: &Options,
+) -> Result<(Arc<dyn Client>, Arc<Connection>), OpenError> {
+    if !is_token(&options.stream) {
+        return Err(OpenError::InvalidName);
+    }
+    if !(1..=MAX_STREAMS).contains(&options.streams) {
+        return Err(OpenError::InvalidStreams);
+    }
+    let connected = Connection::open(servers, options.connect.clone()).await;
+    let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
+    Ok((Arc::new(client), connection))
+}
+
+/// Returns the link to the first stream, if the server is new enough.
+pub(crate) fn link_to(client: Arc<dyn Client>, options: &Options) -> Result<Link, OpenError> {
+    let version = client.version();
+    if !has_batches(&version) {
+        return Err(OpenError::OldServer(version));
+    }
+    Ok(Link { client, stream: options.stream.clone(), requests: Arc::default() })
+}
+
 /// Returns the directory of the search index of one stream.
 #[cfg(feature = "search-index")]
 fn index_dir(dir: &Path, stream: &str, options: &Options) -> PathBuf {
@@ -163,7 +181,7 @@ fn index_dir(dir: &Path, stream: &str, options: &Options) -> PathBuf {
 }
 
 /// Returns true for the version of a server that can store several messages together.
-pub(crate) fn has_batches(version: &str) -> bool {
+fn has_batches(version: &str) -> bool {
     let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(2), Some(12))
 }

@@ -13,15 +13,13 @@ use bytes::Bytes;
 use chat_core::{Exported, Imported, Limits, RoomName};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::life::{is_token, token};
-use crate::link::{Client, Link};
+use crate::life::token;
+use crate::link::Link;
 use crate::node::{Connection, Node, OpenStream, Streams, find_streams};
 use crate::record::Record;
 use crate::room::SharedRoom;
-use crate::shard::MAX_STREAMS;
-use crate::store::has_batches;
 use crate::users::Users;
-use crate::{JetStreamStore, OpenError, Options};
+use crate::{JetStreamStore, OpenError, Options, store};
 
 pub use check::Report;
 pub use error::MoveError;
@@ -164,20 +162,8 @@ async fn ends(node: &Node) -> Result<Vec<(u64, Bytes)>, MoveError> {
     Ok(ends.try_filter_map(|end| async { Ok(end) }).try_collect().await?)
 }
 
-/// Connects to the servers.
+/// Connects to the servers. Returns the link to the first stream.
 async fn connect(servers: &str, options: &Options) -> Result<(Link, Arc<Connection>), OpenError> {
-    if !is_token(&options.stream) {
-        return Err(OpenError::InvalidName);
-    }
-    if !(1..=MAX_STREAMS).contains(&options.streams) {
-        return Err(OpenError::InvalidStreams);
-    }
-    let connected = Connection::open(servers, options.connect.clone()).await;
-    let (client, connection) = connected.map_err(|error| OpenError::unreachable(servers, &error))?;
-    let version = client.version();
-    if !has_batches(&version) {
-        return Err(OpenError::OldServer(version));
-    }
-    let link = Link { client: Arc::new(client), stream: options.stream.clone(), requests: Arc::default() };
-    Ok((link, connection))
+    let (client, connection) = store::connect(servers, options).await?;
+    Ok((store::link_to(client, options)?, connection))
 }

@@ -1,8 +1,14 @@
 //! The purges of a run, and what each must leave.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chat_core::{Act, Limits, NewAct, Range, Role};
 
 use super::history::{GONE, Log};
+use super::quiet::{node, open, run, send};
+use super::schedule::user;
+use crate::room::Work;
 
 /// The purges of a run.
 #[derive(Default)]
@@ -70,4 +76,24 @@ impl Purges {
         }
         left
     }
+}
+
+#[test]
+fn a_purge_that_arrives_late_deletes_no_newer_message() {
+    run(|model| async move {
+        let limits = Limits::default();
+        let store = node(&model, 0, &limits).await;
+        let room = open(&store, "lobby", &limits).await;
+        send(&room, "old").await;
+        let act = NewAct::new(user(2), Act::Purge { user: user(1) }).with_role(Role::Owner);
+        let shared = store.room(&"lobby".parse().expect("a name"), &Arc::new(limits));
+        let order = shared.purge_order(act).await.expect("an order");
+        send(&room, "new").await;
+        shared.carry_out(Work::Purge(Box::new(order))).await.expect("a receipt");
+        let page = room.read(Range::after(0, 9)).await.expect("a page");
+        let frames = page.messages.iter().map(|stored| String::from_utf8_lossy(&stored.frame));
+        let texts: Vec<_> =
+            frames.map(|frame| (frame.contains("\"old\""), frame.contains("\"new\""))).collect();
+        assert_eq!(texts, [(false, false), (false, true)]);
+    });
 }

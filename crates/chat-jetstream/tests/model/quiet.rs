@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_secs(20);
 const MESSAGES: u64 = 600;
 
 /// Runs a test on a model of one server.
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Model) -> F) {
+pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce(Model) -> F) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         begin(1);
@@ -32,7 +32,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Model) -> F) {
 }
 
 /// Opens a node with this much memory for keys. It keeps ten messages of a room if the key window is short.
-async fn node(model: &Model, max_key_bytes: usize, limits: &Limits) -> JetStreamStore {
+pub(super) async fn node(model: &Model, max_key_bytes: usize, limits: &Limits) -> JetStreamStore {
     let (client, connection) = model.connect();
     let options = Options::default().with(|options| {
         options.replicas = 1;
@@ -42,7 +42,7 @@ async fn node(model: &Model, max_key_bytes: usize, limits: &Limits) -> JetStream
     JetStreamStore::open_on((client, connection), "the model", options).await.expect("a store")
 }
 
-async fn open(store: &JetStreamStore, name: &str, limits: &Limits) -> Arc<dyn Room> {
+pub(super) async fn open(store: &JetStreamStore, name: &str, limits: &Limits) -> Arc<dyn Room> {
     let limits = Arc::new(limits.clone());
     store.open(&name.parse().expect("a name"), &limits, CommitSink::new(|_| {})).await.expect("a room")
 }
@@ -54,7 +54,7 @@ async fn separate(model: &Model) {
 }
 
 /// Sends a message with a key, which is its text too.
-async fn send(room: &Arc<dyn Room>, key: &str) -> AppendReceipt {
+pub(super) async fn send(room: &Arc<dyn Room>, key: &str) -> AppendReceipt {
     let message = NewMessage::new(user(1), body(key)).with_key(key.to_owned());
     room.append(message).await.expect("a receipt")
 }
