@@ -29,7 +29,7 @@ pub(crate) use rules::{
 };
 #[cfg(test)]
 pub(crate) use schema::schema_of_version;
-pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
+pub(crate) use schema::{APPLICATION_ID, VERSION, migrate, move_staged};
 
 /// Size up to which each opening checks all pages of a database, in bytes.
 pub(crate) const FULL_CHECK_LIMIT: u64 = 256 * 1024 * 1024;

@@ -6,7 +6,7 @@ use super::row::hashed_slot;
 pub(crate) const APPLICATION_ID: u32 = 0x6368_6174;
 
 /// The migrations from an empty database. The version of a schema is the number of its migrations.
-const MIGRATIONS: [&str; 9] = [V1, V2, V3, V4, V5, V6, V7, V8, V10];
+const MIGRATIONS: [&str; 10] = [V1, V2, V3, V4, V5, V6, V7, V8, V10, V11];
 
 // A message's id combines the number of its room and its `seq` (`row::message_id`). So a room is one range of ids, in
 // order, in `messages` and in `search`.
@@ -160,6 +160,43 @@ const V10: &str = "
         act BLOB NOT NULL
     ) STRICT;
 ";
+
+// `staged` has messages in the order of their arrival that are not in `messages` yet, with their keys: `write::staging`
+// says why. A message with a change, a thread or a link is never staged. The views have all messages and keys.
+const V11: &str = "
+    CREATE TABLE staged (
+        nth INTEGER PRIMARY KEY,
+        id INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
+        frame BLOB NOT NULL,
+        guest INTEGER,
+        connection INTEGER,
+        slot BLOB,
+        open_ms INTEGER,
+        digest BLOB
+    ) STRICT;
+    CREATE VIEW all_messages AS
+        SELECT id, at, sum, frame, guest, thread FROM messages
+        UNION ALL SELECT id, at, sum, frame, guest, NULL FROM staged;
+    CREATE VIEW all_keys AS
+        SELECT id, slot, at, open_ms, digest FROM keys
+        UNION ALL SELECT id, slot, at, open_ms, digest FROM staged WHERE slot IS NOT NULL;
+";
+
+/// Moves the staged messages and their keys to the tables that are ordered by room.
+pub(crate) fn move_staged(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    for sql in [
+        "INSERT INTO messages (id, at, sum, frame, guest, connection)
+         SELECT id, at, sum, frame, guest, connection FROM staged ORDER BY id",
+        "INSERT INTO keys (id, slot, at, open_ms, digest)
+         SELECT id, slot, at, open_ms, digest FROM staged WHERE slot IS NOT NULL ORDER BY id",
+        "DELETE FROM staged",
+    ] {
+        transaction.prepare_cached(sql)?.execute(())?;
+    }
+    Ok(())
+}
 
 /// The number of migrations after which `keys.slot` has a digest in place of the text of a key.
 const KEYS_ARE_HASHED: usize = 5;

@@ -27,6 +27,9 @@ const FIRST_WITH_MARKERS: u32 = 8;
 /// The first version of the schema with purges.
 const FIRST_WITH_PURGES: u32 = 9;
 
+/// The first version of the schema with staged messages.
+const FIRST_WITH_STAGED: u32 = 10;
+
 /// Messages between two reports of progress.
 const PROGRESS_INTERVAL: u64 = 10_000;
 
@@ -80,7 +83,8 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
         let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let has_changes = version >= FIRST_WITH_CHANGES;
         let changes = if has_changes { "(SELECT count(*) FROM changes)" } else { "0" };
-        let sql = format!("SELECT (SELECT count(*) FROM messages) + {changes}");
+        let messages = if version >= FIRST_WITH_STAGED { "all_messages" } else { "messages" };
+        let sql = format!("SELECT (SELECT count(*) FROM {messages}) + {changes}");
         let total = transaction.query_row(&sql, (), |row| row.get(0))?;
         for room in rooms(&transaction, version)? {
             report.rooms += 1;
@@ -117,6 +121,8 @@ pub(super) struct RoomRow {
     /// `None` in a store of a version without changes.
     pub(super) changes: Option<u64>,
     pub(super) governed: bool,
+    /// `true` in a store of a version with staged messages.
+    pub(super) has_staged: bool,
 }
 
 pub(super) fn rooms(connection: &Connection, version: u32) -> rusqlite::Result<Vec<RoomRow>> {
@@ -133,6 +139,7 @@ pub(super) fn rooms(connection: &Connection, version: u32) -> rusqlite::Result<V
             keys: row.get(4)?,
             changes: row.get(5)?,
             governed: row.get(6)?,
+            has_staged: version >= FIRST_WITH_STAGED,
         })
     })?;
     rooms.collect()
@@ -162,7 +169,8 @@ fn check_room(
         return Ok(());
     };
     let range = (message_id(room.id, 0), message_id(room.id, u64::MAX));
-    let messages = "SELECT id, sum, frame, NULL, NULL FROM messages WHERE id BETWEEN ?1 AND ?2";
+    let [messages, keys] = if room.has_staged { ["all_messages", "all_keys"] } else { ["messages", "keys"] };
+    let messages = format!("SELECT id, sum, frame, NULL, NULL FROM {messages} WHERE id BETWEEN ?1 AND ?2");
     let changes = "SELECT id, sum, entry, kind, target FROM changes WHERE id BETWEEN ?1 AND ?2";
     let union = room.changes.map_or(String::new(), |_| format!("UNION ALL {changes}"));
     let mut statement = connection.prepare_cached(&format!("{messages} {union} ORDER BY 1"))?;
@@ -204,8 +212,8 @@ fn check_room(
         let head = room.head;
         report.problem(|| format!("room {name}: its head is {head}, but its next entry would be {next}"));
     }
-    let sql = "SELECT count(*) FROM keys WHERE id BETWEEN ?1 AND ?2";
-    let keys: u64 = connection.query_row(sql, range, |row| row.get(0))?;
+    let sql = format!("SELECT count(*) FROM {keys} WHERE id BETWEEN ?1 AND ?2");
+    let keys: u64 = connection.query_row(&sql, range, |row| row.get(0))?;
     if keys != room.keys {
         report.problem(|| format!("room {name}: it has {keys} keys, but {} are recorded", room.keys));
     }

@@ -16,7 +16,7 @@ pub(crate) fn export(dir: &Path, room: &RoomName, mut to: impl Write) -> io::Res
     let Some(id) = room_id(&connection, room).map_err(io::Error::other)? else {
         return Ok(exported);
     };
-    let sql = "SELECT id, sum, frame FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
+    let sql = "SELECT id, sum, frame FROM all_messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
     let mut statement = connection.prepare(sql).map_err(io::Error::other)?;
     let range = (message_id(id, 0), message_id(id, u64::MAX));
     let mut rows = statement.query(range).map_err(io::Error::other)?;

@@ -88,7 +88,7 @@ impl Room<'_> {
     }
 
     fn write_entries<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
-        let sql = "SELECT id, sum, frame, guest, NULL FROM messages WHERE id BETWEEN ?1 AND ?2
+        let sql = "SELECT id, sum, frame, guest, NULL FROM all_messages WHERE id BETWEEN ?1 AND ?2
             UNION ALL SELECT id, sum, entry, NULL, kind FROM changes WHERE id BETWEEN ?1 AND ?2 ORDER BY 1";
         let mut statement = self.prepare(sql)?;
         let mut rows = statement.query(self.range()).map_err(io::Error::other)?;
@@ -155,7 +155,7 @@ impl Room<'_> {
 
     /// Writes the keys. The age of a key is the time for which the store has been open since then.
     fn write_keys<W: Write>(&self, lines: &mut ExportWriter<W>) -> io::Result<()> {
-        let sql = "SELECT id, at, slot, digest, (SELECT open_ms FROM store) - open_ms FROM keys
+        let sql = "SELECT id, at, slot, digest, (SELECT open_ms FROM store) - open_ms FROM all_keys
             WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
         self.write_rows(sql, self.range(), lines, |row| {
             let (slot, content): (Vec<u8>, _) = (row.get(2)?, row.get(3)?);

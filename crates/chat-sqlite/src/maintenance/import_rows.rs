@@ -174,7 +174,16 @@ impl ImportRows {
         if id >= LAST_ROOM {
             return Err(contradiction("it is one room more than a store has"));
         }
-        let row = RoomRow { id, name: name.to_string(), head, first, keys: 0, changes: Some(0), governed };
+        let row = RoomRow {
+            id,
+            name: name.to_string(),
+            head,
+            first,
+            keys: 0,
+            changes: Some(0),
+            governed,
+            has_staged: true,
+        };
         self.room = Some((name, row));
         (self.lost, self.markers, self.reactions) = (0, 0, 0);
         Ok(())

@@ -6,12 +6,13 @@ use super::{UnreadableMessages, stored_message};
 use crate::database::row::{LAST_SEQ, message_id, seq_of};
 use crate::database::{read_rules, read_standing};
 
-const NEWEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
-const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
+const NEWEST_FIRST: &str =
+    "SELECT id, sum, frame FROM all_messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
+const OLDEST_FIRST: &str = "SELECT id, sum, frame FROM all_messages WHERE id > ?1 AND id <= ?2 ORDER BY id";
 
 /// The entries of a room, oldest first. The columns are those of a message, and the target of a change.
 const ENTRIES: &str = "
-    SELECT id, sum, frame, NULL FROM messages WHERE id > ?1 AND id <= ?2
+    SELECT id, sum, frame, NULL FROM all_messages WHERE id > ?1 AND id <= ?2
     UNION ALL
     SELECT id, sum, entry, target FROM changes WHERE id > ?1 AND id <= ?2
     ORDER BY 1";
@@ -21,7 +22,7 @@ const ACTS: &str = "SELECT id, sum, entry FROM changes WHERE id > ?1 AND id <= ?
 
 /// The messages of a JSON array of ids.
 const SELECTED: &str =
-    "SELECT id, sum, frame FROM messages WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
+    "SELECT id, sum, frame FROM all_messages WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id";
 
 /// The newest pinned messages.
 const PINS: &str =

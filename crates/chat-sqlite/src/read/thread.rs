@@ -46,7 +46,7 @@ pub(crate) fn read_thread(
 /// Returns the message of an id as a link sees it, or `None` if there is none.
 pub(crate) fn read_linked(connection: &Connection, id: i64) -> rusqlite::Result<Option<Linked>> {
     connection
-        .prepare_cached("SELECT thread FROM messages WHERE id = ?1")?
+        .prepare_cached("SELECT thread FROM all_messages WHERE id = ?1")?
         .query_row([id], |row| Ok(Linked { thread: row.get::<_, Option<i64>>(0)?.map(seq_of) }))
         .optional()
 }

@@ -26,7 +26,7 @@ pub(crate) fn unread(
     let read = read.min(head);
     let mut count = UnreadCount::new(user);
     let mut statement = connection.prepare_cached(
-        "SELECT id, sum, frame, guest FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
+        "SELECT id, sum, frame, guest FROM all_messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
     )?;
     let mut rows = statement.query((message_id(id, read), message_id(id, up_to)))?;
     while let Some(row) = rows.next()? {

@@ -159,6 +159,7 @@ fn index_room(
         .optional()?;
     // The room may have been deleted.
     let Some((name, head, from)) = row else { return Ok(left) };
+    let head = staged_after(transaction, room, (from, head))?.map_or(head, |staged| staged - 1);
     let mut up_to = head;
     // The checksums of a room with a damaged name do not match either, so its messages cannot be read.
     if let Ok(name) = name.parse::<RoomName>() {
@@ -194,6 +195,18 @@ fn index_room(
         .execute((room, up_to))?;
     // The changes of one step have a limit of their own.
     Ok(if up_to < head { 0 } else { left })
+}
+
+/// Returns the `seq` of the first message after `from`, up to `head`, that is staged. It is indexed when it is in its table.
+fn staged_after(
+    transaction: &Connection,
+    room: i64,
+    (from, head): (u64, u64),
+) -> rusqlite::Result<Option<u64>> {
+    let first: Option<i64> = transaction
+        .prepare_cached("SELECT min(id) FROM chat.staged WHERE id > ?1 AND id <= ?2")?
+        .query_row((message_id(room, from), message_id(room, head)), |row| row.get(0))?;
+    Ok(first.map(seq_of))
 }
 
 /// Indexes the messages up to `from` again that were edited or deleted by the entries after `from`. A later message is

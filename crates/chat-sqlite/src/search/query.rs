@@ -103,7 +103,7 @@ impl SearchTask {
         until: Instant,
     ) -> rusqlite::Result<End> {
         let mut recent = connection.prepare_cached(
-            "SELECT id, sum, frame FROM main.messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
+            "SELECT id, sum, frame FROM main.all_messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
         )?;
         let rows = recent.query((message_id(room, low), message_id(room, self.last)))?;
         self.scan_rows(rows, unreadable, low, until)

@@ -21,7 +21,7 @@ impl KeyCounts {
         }
         let end = [owner, &[0xff; KEY_DIGEST + 1]].concat();
         let count = connection
-            .prepare_cached("SELECT count(*) FROM keys WHERE slot >= ?1 AND slot < ?2")?
+            .prepare_cached("SELECT count(*) FROM all_keys WHERE slot >= ?1 AND slot < ?2")?
             .query_row((owner, end), |row| row.get(0))?;
         if self.0.len() >= MAX_USERS {
             self.0.clear();

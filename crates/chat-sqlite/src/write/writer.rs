@@ -4,6 +4,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use chat_core::{ChangeError, Unavailable};
+use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
 use super::batch::{AlteredEntry, AppendBatch, BatchLimits, Outcome, Position, Prepared, StoredBatch};
@@ -17,6 +18,7 @@ use super::queue::{AppendQueue, AppendRequest};
 use super::quota::Quota;
 use super::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 use super::room_rows::RoomRows;
+use super::staging::Staging;
 use super::state::StoreState;
 use crate::Options;
 use crate::database::{LockedDatabase, Purge};
@@ -65,6 +67,7 @@ struct Writer {
     indexer: Indexer,
     key_counts: KeyCounts,
     room_rows: RoomRows,
+    staging: Staging,
     quota: Quota,
     /// `true` while the write-ahead log must be emptied.
     is_checkpointing: bool,
@@ -82,6 +85,7 @@ impl Writer {
             indexer,
             key_counts: KeyCounts::default(),
             room_rows: RoomRows::default(),
+            staging: Staging::default(),
             quota: Quota::new(options.max_disk_bytes),
             is_checkpointing: false,
             sweep: None,
@@ -103,6 +107,10 @@ impl Writer {
             self.is_checkpointing = self.connection.checkpoint();
             self.sweep();
             self.purge();
+        }
+        let moved = self.staging.move_all(&mut self.connection, &self.indexer);
+        if let Err(error) = moved {
+            tracing::debug!(%error, "staged messages not moved; the next start moves them");
         }
         // The indexer may wait for the end of an erasure.
         self.connection.admit_reads();
@@ -203,10 +211,11 @@ impl Writer {
         let limits = self.batch_limits();
         let (quota, key_counts, rows) = (&mut self.quota, &mut self.key_counts, &self.room_rows);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
-        let written = self.connection.transact(|transaction, erasures| {
+        let mut apply = |transaction: &Transaction<'_>, staging: Option<&mut Staging>| {
             let is_full = quota.is_full(transaction, other_bytes)?;
             let limits = BatchLimits { is_full, ..limits };
-            let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
+            let batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
+            let mut batch = batch.with_staging(staging);
             let outcomes = requests
                 .iter()
                 .map(|request| match &request.entry {
@@ -219,11 +228,20 @@ impl Writer {
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let appended = batch.finish()?;
-            if !appended.deletions.is_empty() {
-                erasures.add(transaction, &appended.deletions)?;
-            }
-            Ok((appended.bytes > 0 || appended.has_marked, (appended, outcomes, is_full)))
-        });
+            rusqlite::Result::Ok((appended.bytes > 0 || appended.has_marked, (appended, outcomes, is_full)))
+        };
+        let is_staged = self.staging.admits(requests, rows);
+        let written = if is_staged {
+            self.staging.stage(&mut self.connection, |transaction, staging| apply(transaction, Some(staging)))
+        } else {
+            self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures| {
+                let (has_written, written) = apply(transaction, None)?;
+                if !written.0.deletions.is_empty() {
+                    erasures.add(transaction, &written.0.deletions)?;
+                }
+                Ok((has_written, written))
+            })
+        };
         let (mut appended, outcomes, is_full) = written.inspect_err(|_| {
             self.key_counts.clear();
             self.room_rows.clear();
@@ -232,7 +250,7 @@ impl Writer {
         if is_full {
             self.connection.request_emptying();
         }
-        self.note_stored(&mut appended);
+        self.note_stored(&mut appended, is_staged);
         Ok((appended, outcomes))
     }
 
@@ -246,11 +264,13 @@ impl Writer {
         }
     }
 
-    /// Passes committed entries to the indexer, and lets deleted content be erased.
-    fn note_stored(&mut self, stored: &mut StoredBatch) {
+    /// Passes committed entries to the indexer unless they are staged, and lets deleted content be erased.
+    fn note_stored(&mut self, stored: &mut StoredBatch, is_staged: bool) {
         if stored.bytes > 0 {
             let has_deletions = !stored.deletions.is_empty();
-            self.indexer.add(stored.bytes, stored.rooms.values().map(|row| row.id), has_deletions);
+            if !is_staged {
+                self.indexer.add(stored.bytes, stored.rooms.values().map(|row| row.id), has_deletions);
+            }
             self.room_rows.note_committed(std::mem::take(&mut stored.rooms));
         }
         if !stored.deletions.is_empty() {
@@ -266,7 +286,7 @@ impl Writer {
         let mut purge = running.purge.clone();
         let (now, limits, tail) = (self.connection.now(), self.batch_limits(), self.state.tail_events());
         let (key_counts, rows) = (&mut self.key_counts, &self.room_rows);
-        let step = self.connection.transact(|transaction, erasures| {
+        let step = self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures| {
             let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
             let step = batch.purge(&mut purge, tail)?;
             let stored = batch.finish()?;
@@ -277,7 +297,7 @@ impl Writer {
         });
         match step {
             Ok((step, mut stored)) => {
-                self.note_stored(&mut stored);
+                self.note_stored(&mut stored, false);
                 running.purge = purge;
                 let (room, newest) = (running.purge.room.clone(), running.purge.newest);
                 if let Some(AlteredEntry { stored, erased }) = stored.take(&room, newest) {
@@ -321,7 +341,7 @@ impl Writer {
         let (state, key_counts) = (&self.state, &mut self.key_counts);
         // The sweep changes rows itself.
         self.room_rows.clear();
-        let step = self.connection.transact(|transaction, _| {
+        let step = self.staging.transact(&mut self.connection, &self.indexer, |transaction, _| {
             let is_open = |room: &str| state.notifier.is_subscribed(room);
             let step = sweep.step(transaction, policy, now, key_counts, is_open)?;
             Ok((step.deleted_rows > 0 || is_time_due, step))

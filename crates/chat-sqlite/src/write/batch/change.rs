@@ -109,7 +109,8 @@ impl AppendBatch<'_> {
                     self.insert_entry(row, NewEntry { room: room.clone(), entry, target: id, erased })?;
                     if let Some((slot, key)) = slot {
                         let id = message_id(row.id, seq);
-                        self.insert_key(&mut row, id, &slot, at, key)?;
+                        self.replace_key(&mut row, &slot)?;
+                        self.insert_key(id, &slot, at, key)?;
                     }
                     (row.head, row.last_at) = (seq, Some(at));
                     row.changes += 1;

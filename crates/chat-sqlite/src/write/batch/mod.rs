@@ -17,6 +17,7 @@ use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, 
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
 use crate::write::room_rows::{RoomRow, RoomRows};
+use crate::write::staging::{NewStaged, Staging, StoredKey};
 
 pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
@@ -103,6 +104,8 @@ pub(crate) struct AppendBatch<'t> {
     rooms: HashMap<RoomName, RoomRow>,
     /// The rows that are known from earlier batches.
     known_rooms: Option<&'t RoomRows>,
+    /// Where new messages are stored. `None` if they are stored in their tables.
+    staging: Option<&'t mut Staging>,
     changed: ChangedMessages,
     /// The ids of the rooms whose ended standings were removed.
     swept: HashSet<i64>,
@@ -167,13 +170,31 @@ impl<'t> AppendBatch<'t> {
         key_counts: &'t mut KeyCounts,
     ) -> Self {
         let (rooms, changed, swept) = Default::default();
-        let (known_rooms, bytes, has_marked) = (None, 0, false);
-        Self { transaction, now, limits, key_counts, rooms, known_rooms, changed, swept, bytes, has_marked }
+        let (known_rooms, staging, bytes, has_marked) = (None, None, 0, false);
+        Self {
+            transaction,
+            now,
+            limits,
+            key_counts,
+            rooms,
+            known_rooms,
+            staging,
+            changed,
+            swept,
+            bytes,
+            has_marked,
+        }
     }
 
     /// Uses rows that are known from earlier batches.
     pub(crate) fn with_rows(mut self, rows: &'t RoomRows) -> Self {
         self.known_rooms = Some(rows);
+        self
+    }
+
+    /// Stages new messages, if there is a staging.
+    pub(crate) fn with_staging(mut self, staging: Option<&'t mut Staging>) -> Self {
+        self.staging = staging;
         self
     }
 
@@ -227,17 +248,27 @@ impl<'t> AppendBatch<'t> {
         let is_guest = message.user.is_guest();
         let connection = message.connection.filter(|_| is_guest).map(u64::cast_signed);
         let thread = message.thread().map(|root| message_id(row.id, root));
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO messages (id, at, sum, frame, guest, connection, thread)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute((id, at, sum, &*stored.frame, is_guest, connection, thread))?;
+        let slot = slot.as_ref().map(|(slot, key)| (&**slot, *key));
+        if let Some((slot, _)) = slot {
+            self.replace_key(&mut row, slot)?;
+        }
+        if let Some(staging) = &mut self.staging {
+            let frame = &*stored.frame;
+            let message = NewStaged { room: row.id, id, at, sum, frame, is_guest, connection };
+            staging.add(self.transaction, &message, slot, self.now.open_ms)?;
+        } else {
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO messages (id, at, sum, frame, guest, connection, thread)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute((id, at, sum, &*stored.frame, is_guest, connection, thread))?;
+            if let Some((slot, key)) = slot {
+                self.insert_key(id, slot, at, key)?;
+            }
+        }
         if let Some(root) = thread {
             self.count_reply(root, seq);
-        }
-        if let Some((slot, key)) = slot {
-            self.insert_key(&mut row, id, &slot, at, key)?;
         }
         row.head = seq;
         row.last_at = Some(at);
@@ -381,14 +412,19 @@ impl<'t> AppendBatch<'t> {
 
     /// Returns the result of an append with a known key, or `None` if the key is new or has expired.
     fn find_key(&self, key: &IdempotencyKey, slot: &[u8]) -> rusqlite::Result<Option<Outcome>> {
-        let known = self
-            .transaction
-            .prepare_cached("SELECT id, at, open_ms, digest FROM keys WHERE slot = ?1")?
-            .query_row([slot], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get::<_, u64>(2)?, row.get::<_, Vec<u8>>(3)?))
-            })
-            .optional()?;
-        let Some((id, at, open_ms, digest)) = known else { return Ok(None) };
+        let known = match self.staging.as_ref().and_then(|staging| staging.key(slot)) {
+            Some(staged) => Some(staged),
+            None => self
+                .transaction
+                .prepare_cached("SELECT id, at, open_ms, digest FROM keys WHERE slot = ?1")?
+                .query_row([slot], |row| {
+                    // A damaged digest is that of no message.
+                    let digest = row.get::<_, Vec<u8>>(3)?.try_into().unwrap_or_default();
+                    Ok(StoredKey { id: row.get(0)?, at: row.get(1)?, open_ms: row.get(2)?, digest })
+                })
+                .optional()?,
+        };
+        let Some(StoredKey { id, at, open_ms, digest }) = known else { return Ok(None) };
         if self.now.open_ms.saturating_sub(open_ms) >= key.window {
             return Ok(None);
         }
@@ -399,26 +435,31 @@ impl<'t> AppendBatch<'t> {
         }))
     }
 
-    /// Stores a key, in place of an expired one.
-    fn insert_key(
-        &mut self,
-        row: &mut RoomRow,
-        id: i64,
-        slot: &[u8],
-        at: u64,
-        key: &IdempotencyKey,
-    ) -> rusqlite::Result<()> {
+    /// Makes place for a new key, in which an expired one may be.
+    fn replace_key(&mut self, row: &mut RoomRow, slot: &[u8]) -> rusqlite::Result<()> {
         row.keys += 1;
+        let is_staged = match &mut self.staging {
+            Some(staging) if staging.key(slot).is_some() => {
+                staging.remove_key(self.transaction, slot)?;
+                true
+            }
+            _ => false,
+        };
         let replaced =
             self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])?;
-        if replaced > 0 {
+        if is_staged || replaced > 0 {
             row.keys -= 1;
             self.key_counts.remove(slot);
         }
+        self.key_counts.add(slot);
+        Ok(())
+    }
+
+    /// Stores a key, after [`replace_key`](Self::replace_key).
+    fn insert_key(&mut self, id: i64, slot: &[u8], at: u64, key: &IdempotencyKey) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("INSERT INTO keys (id, slot, at, open_ms, digest) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute((id, slot, at, self.now.open_ms, key.digest))?;
-        self.key_counts.add(slot);
         Ok(())
     }
 }
