@@ -11,6 +11,7 @@ mod purge;
 pub(crate) mod row;
 mod rules;
 mod schema;
+mod staged;
 
 use rusqlite::Connection;
 
@@ -29,7 +30,8 @@ pub(crate) use rules::{
 };
 #[cfg(test)]
 pub(crate) use schema::schema_of_version;
-pub(crate) use schema::{APPLICATION_ID, VERSION, migrate, move_staged};
+pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
+pub(crate) use staged::{move_left, move_staged};
 
 /// Size up to which each opening checks all pages of a database, in bytes.
 pub(crate) const FULL_CHECK_LIMIT: u64 = 256 * 1024 * 1024;

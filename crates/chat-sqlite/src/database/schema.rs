@@ -178,25 +178,11 @@ const V11: &str = "
     ) STRICT;
     CREATE VIEW all_messages AS
         SELECT id, at, sum, frame, guest, thread FROM messages
-        UNION ALL SELECT id, at, sum, frame, guest, NULL FROM staged;
+        UNION ALL SELECT id, at, sum, frame, guest, CAST(NULL AS INTEGER) FROM staged;
     CREATE VIEW all_keys AS
         SELECT id, slot, at, open_ms, digest FROM keys
         UNION ALL SELECT id, slot, at, open_ms, digest FROM staged WHERE slot IS NOT NULL;
 ";
-
-/// Moves the staged messages and their keys to the tables that are ordered by room.
-pub(crate) fn move_staged(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    for sql in [
-        "INSERT INTO messages (id, at, sum, frame, guest, connection)
-         SELECT id, at, sum, frame, guest, connection FROM staged ORDER BY id",
-        "INSERT INTO keys (id, slot, at, open_ms, digest)
-         SELECT id, slot, at, open_ms, digest FROM staged WHERE slot IS NOT NULL ORDER BY id",
-        "DELETE FROM staged",
-    ] {
-        transaction.prepare_cached(sql)?.execute(())?;
-    }
-    Ok(())
-}
 
 /// The number of migrations after which `keys.slot` has a digest in place of the text of a key.
 const KEYS_ARE_HASHED: usize = 5;

@@ -19,7 +19,7 @@ pub(crate) use verify::verify;
 use crate::database::connection::{checkpoint, open_writer, set_durability};
 use crate::database::{
     CommitMark, CommitMarkFile, ErasureList, FileLock, Identity, LockedDatabase, Paths, Purge, StoreTimes,
-    boot_id, exists, migrate, move_staged, random_id, sync_dir, verify_access,
+    boot_id, exists, migrate, move_left, random_id, sync_dir, verify_access,
 };
 use crate::{Durability, OpenError, Options};
 
@@ -40,7 +40,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     let sqlite = OpenError::sqlite(&paths.database);
     let mut connection =
         open_writer(&paths.database, Durability::Disk, options.lock_wait).map_err(&sqlite)?;
-    migrate(&mut connection).and_then(|()| move_all(&mut connection)).map_err(&sqlite)?;
+    migrate(&mut connection).and_then(|()| move_left(&mut connection)).map_err(&sqlite)?;
     // An earlier process may have left writes in the cache of the operating system.
     checkpoint(&connection).map_err(&sqlite)?;
     let mut identity = Identity::read(&connection).map_err(&sqlite)?;
@@ -87,13 +87,6 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Moves the messages that the last process has staged.
-fn move_all(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    move_staged(&transaction)?;
-    transaction.commit()
 }
 
 fn begin_epoch(connection: &mut Connection, identity: &Identity) -> rusqlite::Result<()> {

@@ -28,6 +28,10 @@ const SELECTED: &str =
 const PINS: &str =
     "SELECT message FROM pins WHERE message > ?1 AND message <= ?2 ORDER BY message DESC LIMIT ?3";
 
+/// The statements that read messages.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 4] = [NEWEST_FIRST, OLDEST_FIRST, ENTRIES, SELECTED];
+
 /// A page of a room's entries, oldest first.
 #[derive(Debug)]
 pub(crate) struct MessagePage {

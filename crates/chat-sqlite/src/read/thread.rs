@@ -10,6 +10,13 @@ const NEWEST_FIRST: &str =
 const OLDEST_FIRST: &str =
     "SELECT id, sum, frame FROM messages WHERE thread = ?1 AND id > ?2 AND id <= ?3 ORDER BY id";
 
+/// The thread of a message.
+const LINK: &str = "SELECT thread FROM all_messages WHERE id = ?1";
+
+/// The statements that read messages.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 3] = [NEWEST_FIRST, OLDEST_FIRST, LINK];
+
 /// Reads a page of the thread that begins with the message `root`, of at most `max_bytes` bytes, or of one message that
 /// is longer. Returns `None` if no thread can begin with that message.
 pub(crate) fn read_thread(
@@ -46,7 +53,7 @@ pub(crate) fn read_thread(
 /// Returns the message of an id as a link sees it, or `None` if there is none.
 pub(crate) fn read_linked(connection: &Connection, id: i64) -> rusqlite::Result<Option<Linked>> {
     connection
-        .prepare_cached("SELECT thread FROM all_messages WHERE id = ?1")?
+        .prepare_cached(LINK)?
         .query_row([id], |row| Ok(Linked { thread: row.get::<_, Option<i64>>(0)?.map(seq_of) }))
         .optional()
 }

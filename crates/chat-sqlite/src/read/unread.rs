@@ -4,6 +4,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{UnreadableMessages, bounds, stored_message};
 use crate::database::row::{message_id, user_column};
 
+pub(super) const NEWEST_FIRST: &str =
+    "SELECT id, sum, frame, guest FROM all_messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC";
+
 /// Returns the marker of a user in a room, and the numbers of unread messages up to `up_to`. `epoch` is that of the
 /// room.
 pub(crate) fn unread(
@@ -25,9 +28,7 @@ pub(crate) fn unread(
     // A damaged position must not be beyond the log.
     let read = read.min(head);
     let mut count = UnreadCount::new(user);
-    let mut statement = connection.prepare_cached(
-        "SELECT id, sum, frame, guest FROM all_messages WHERE id > ?1 AND id <= ?2 ORDER BY id DESC",
-    )?;
+    let mut statement = connection.prepare_cached(NEWEST_FIRST)?;
     let mut rows = statement.query((message_id(id, read), message_id(id, up_to)))?;
     while let Some(row) = rows.next()? {
         let Some(stored) = stored_message(room, row, unreadable)? else { continue };

@@ -1,8 +1,9 @@
 use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use super::batch::{IdempotencyKey, Prepared};
+use super::batch::{NewKey, Prepared};
 use super::connection::WriteConnection;
 use super::error::WriteError;
 use super::queue::AppendRequest;
@@ -15,6 +16,12 @@ const MAX_MESSAGES: usize = 1_024;
 
 /// Bytes of staged messages above which they are moved.
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// Mean bytes of the bodies of a batch up to which it is staged. A longer message has pages of its own in either place.
+const MAX_MEAN_BYTES: usize = 1_024;
+
+/// The longest time for which a message is staged, as long as the disk can be written to.
+const MAX_TIME: Duration = Duration::from_secs(1);
 
 /// The messages that are committed, but not in the tables which are ordered by room.
 ///
@@ -32,6 +39,10 @@ pub(crate) struct Staging {
     rooms: BTreeSet<i64>,
     messages: usize,
     bytes: usize,
+    /// The time since which there are staged messages.
+    since: Option<Instant>,
+    /// The rooms whose messages cannot be moved.
+    stuck: BTreeSet<i64>,
     /// `true` after a failure: what is staged must be moved before anything else.
     is_unknown: bool,
 }
@@ -61,12 +72,19 @@ impl Staging {
     /// Returns `true` if the appends of a transaction need no table that is ordered by room: they are new messages
     /// without links to rooms whose rows are known, markers, and rooms to follow.
     pub(super) fn admits(&self, requests: &[AppendRequest], rows: &RoomRows) -> bool {
+        let body = |request: &AppendRequest| match &request.entry {
+            Prepared::Message(prepared) => prepared.message.body.get().len(),
+            _ => 0,
+        };
         let has_place = self.messages < MAX_MESSAGES && self.bytes < MAX_BYTES && !self.is_unknown;
         has_place
+            && requests.iter().map(body).sum::<usize>() <= MAX_MEAN_BYTES * requests.len()
             && requests.iter().all(|request| match &request.entry {
                 Prepared::Message(prepared) => {
                     prepared.message.links.is_none()
-                        && rows.get(&prepared.room).is_some_and(|row| row.last_at.is_some())
+                        && rows
+                            .get(&prepared.room)
+                            .is_some_and(|row| row.last_at.is_some() && !self.stuck.contains(&row.id))
                 }
                 Prepared::Marker(_) | Prepared::Follow(_) => true,
                 Prepared::Change(_) | Prepared::Act(_) | Prepared::Purge(_) => false,
@@ -78,16 +96,16 @@ impl Staging {
         self.keys.get(slot).copied()
     }
 
-    /// Stages a message, with its slot and its key. `open_ms` is the time for which the store has been open.
+    /// Stages a message with its key. `open_ms` is the time for which the store has been open.
     pub(super) fn add(
         &mut self,
         transaction: &Transaction<'_>,
         message: &NewStaged<'_>,
-        key: Option<(&[u8], &IdempotencyKey)>,
+        key: Option<&NewKey>,
         open_ms: u64,
     ) -> rusqlite::Result<()> {
         let &NewStaged { room, id, at, sum, frame, is_guest, connection } = message;
-        let (slot, digest) = key.map(|(slot, key)| (slot, key.digest)).unzip();
+        let (slot, digest) = key.map(|key| (&*key.slot, key.digest)).unzip();
         transaction
             .prepare_cached(
                 "INSERT INTO staged (id, at, sum, frame, guest, connection, slot, open_ms, digest)
@@ -98,6 +116,7 @@ impl Staging {
             self.keys.insert(slot.into(), StoredKey { id, at, open_ms, digest });
         }
         self.rooms.insert(room);
+        self.since.get_or_insert_with(Instant::now);
         self.messages += 1;
         self.bytes += frame.len();
         Ok(())
@@ -130,22 +149,30 @@ impl Staging {
         work: impl FnOnce(&Transaction<'_>, &mut ErasureList) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, WriteError> {
         let must_move = self.messages > 0 || self.is_unknown;
+        let stuck = &mut self.stuck;
         let value = connection.transact(|transaction, erasures| {
             if must_move {
-                move_staged(transaction)?;
+                move_staged(transaction, stuck)?;
             }
             let (has_written, value) = work(transaction, erasures)?;
             Ok((has_written || must_move, value))
         });
         match &value {
             Ok(_) if must_move => {
-                let moved = std::mem::take(self);
+                let stuck = std::mem::take(&mut self.stuck);
+                let moved = std::mem::replace(self, Self { stuck, ..Self::default() });
                 indexer.add(moved.bytes, moved.rooms, false);
             }
             Ok(_) => {}
-            Err(_) => self.is_unknown |= must_move,
+            // The next sweep tries again.
+            Err(_) => (self.is_unknown, self.since) = (must_move, None),
         }
         value
+    }
+
+    /// Returns the time until the staged messages must be moved.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.since.map(|since| MAX_TIME.saturating_sub(since.elapsed()))
     }
 
     /// Moves all staged messages to their tables.

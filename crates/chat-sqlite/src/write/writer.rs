@@ -105,6 +105,7 @@ impl Writer {
                 Received::Closed => break,
             }
             self.is_checkpointing = self.connection.checkpoint();
+            self.move_staged();
             self.sweep();
             self.purge();
         }
@@ -128,6 +129,9 @@ impl Writer {
         if self.is_checkpointing {
             left = left.min(DRAIN_CHECK_INTERVAL);
         } else if let Some(due) = self.connection.erasure_due() {
+            left = left.min(due);
+        }
+        if let Some(due) = self.staging.due() {
             left = left.min(due);
         }
         if let Some(due) = self.purges.due() {
@@ -252,6 +256,16 @@ impl Writer {
         }
         self.note_stored(&mut appended, is_staged);
         Ok((appended, outcomes))
+    }
+
+    /// Moves the staged messages to their tables, if that is due.
+    fn move_staged(&mut self) {
+        if self.staging.due() != Some(Duration::ZERO) {
+            return;
+        }
+        if let Err(error) = self.staging.move_all(&mut self.connection, &self.indexer) {
+            self.record_failure(&error.to_string());
+        }
     }
 
     fn batch_limits(&self) -> BatchLimits {

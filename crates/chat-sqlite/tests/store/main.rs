@@ -28,6 +28,7 @@ mod retention;
 mod rules;
 mod search;
 mod sends;
+mod staging;
 mod support;
 mod threads;
 mod wal;

@@ -49,7 +49,7 @@ async fn panic_in_the_writer_thread() {
     assert!(append(&lobby, "stored").await.is_ok());
     // The failure makes the writer thread log an event.
     let database = dir.database();
-    let fail = "CREATE TRIGGER fail BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'damaged'); END";
+    let fail = "CREATE TRIGGER fail BEFORE INSERT ON staged BEGIN SELECT RAISE(ABORT, 'damaged'); END";
     database.execute_batch(fail).expect("executed");
     for _ in 0..20 {
         let refused = append(&lobby, "hi").await;

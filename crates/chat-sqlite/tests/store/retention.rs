@@ -274,7 +274,10 @@ async fn a_joining_member_receives_a_gap_for_unreadable_messages() {
     let (dir, store, lobby) = open_lobby();
     append_all(&lobby, (1..=6).map(|n| n.to_string())).await;
     let database = dir.database();
-    database.execute("UPDATE messages SET sum = sum + 1 WHERE id & 15 IN (3, 4)", ()).expect("executed");
+    for table in ["messages", "staged"] {
+        let damage = format!("UPDATE {table} SET sum = sum + 1 WHERE id & 15 IN (3, 4)");
+        database.execute(&damage, ()).expect("executed");
+    }
     drop(database);
     let chat = chat(&store);
     let mut ann = session::connect(&chat, "ann").await;

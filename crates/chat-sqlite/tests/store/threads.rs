@@ -156,6 +156,9 @@ async fn pins_of_one_commit_do_not_exceed_the_limit() {
 fn downgrade(dir: &StoreDir) {
     let version_5 = "
         BEGIN;
+        DROP VIEW all_messages;
+        DROP VIEW all_keys;
+        DROP TABLE staged;
         DROP TABLE purges;
         DROP TABLE markers;
         DROP TABLE follows;

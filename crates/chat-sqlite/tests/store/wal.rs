@@ -80,9 +80,9 @@ async fn a_long_log_is_emptied_when_another_process_no_longer_reads() {
     wait_until(async || {
         append(&lobby, "hi").await.expect("appended");
         tokio::time::sleep(Duration::from_millis(50)).await;
-        store.stats().wal_bytes < MIB
+        let bytes = std::fs::metadata(dir.file("chat.db-wal")).expect("a file").len();
+        store.stats().wal_bytes < MIB && bytes < MIB
     })
     .await;
-    assert!(std::fs::metadata(dir.file("chat.db-wal")).expect("a file").len() < MIB);
     store.close_blocking();
 }

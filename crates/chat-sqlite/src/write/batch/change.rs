@@ -70,15 +70,16 @@ type Altered = HashMap<(RoomName, u64), AlteredEntry>;
 impl AppendBatch<'_> {
     /// Changes a message, if it exists and the user has the right to do so.
     pub(crate) fn change(&mut self, prepared: &PreparedChange) -> rusqlite::Result<Outcome> {
-        let PreparedChange { room, change, key, limits } = prepared;
+        let PreparedChange { room, change, key: given, limits } = prepared;
         if kind_column(change.change.kind()) == 0 {
             return Ok(Outcome::Refused(ChangeError::Unsupported));
         }
         let Some(mut row) = self.row(room)? else { return Ok(Outcome::Refused(ChangeError::NoMessage)) };
-        let slot = match self.slot(row, &change.user, key.as_ref())? {
-            Ok(slot) => slot,
-            Err(outcome) => return Ok(outcome),
-        };
+        let key =
+            match given.as_ref().map(|key| self.look_up(row, &change.user, key)).transpose()?.transpose() {
+                Ok(key) => key,
+                Err(outcome) => return Ok(outcome),
+            };
         let at = self.next_time(room, row)?;
         let role = match self.check_change(room, row, change, at)? {
             Ok(role) => role,
@@ -107,10 +108,9 @@ impl AppendBatch<'_> {
                     let by = change.user.clone();
                     let entry = ChangeEntry::new(seq, at, by, change.target, change.change.kind());
                     self.insert_entry(row, NewEntry { room: room.clone(), entry, target: id, erased })?;
-                    if let Some((slot, key)) = slot {
-                        let id = message_id(row.id, seq);
-                        self.replace_key(&mut row, &slot)?;
-                        self.insert_key(id, &slot, at, key)?;
+                    if let Some(key) = key {
+                        self.count_key(&mut row, &key)?;
+                        self.insert_key(message_id(row.id, seq), at, &key)?;
                     }
                     (row.head, row.last_at) = (seq, Some(at));
                     row.changes += 1;

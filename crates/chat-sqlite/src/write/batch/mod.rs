@@ -1,5 +1,6 @@
 mod act;
 mod change;
+mod keys;
 mod links;
 mod marker;
 mod purge;
@@ -7,20 +8,21 @@ mod scrub;
 
 use std::collections::{HashMap, HashSet};
 
-use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable, User};
+use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable};
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
 
 use self::change::ChangedMessages;
 use crate::database::Deletion;
-use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, key_slot, message_id, seq_of, verified_frame};
+use crate::database::row::{LAST_ROOM, LAST_SEQ, checksum, message_id, verified_frame};
 use crate::write::clock::Now;
 use crate::write::key_counts::KeyCounts;
 use crate::write::room_rows::{RoomRow, RoomRows};
-use crate::write::staging::{NewStaged, Staging, StoredKey};
+use crate::write::staging::{NewStaged, Staging};
 
 pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
+pub(in crate::write) use self::keys::NewKey;
 pub(crate) use self::marker::{PreparedFollow, PreparedMarker, delete_markers};
 
 /// Damaged messages at the end of a room that are skipped to find the time of its newest message.
@@ -200,14 +202,11 @@ impl<'t> AppendBatch<'t> {
 
     /// Stores a message, unless its key shows that it is stored already.
     pub(crate) fn append(&mut self, prepared: &PreparedMessage) -> rusqlite::Result<Outcome> {
-        let PreparedMessage { room, message, key } = prepared;
+        let PreparedMessage { room, message, key: given } = prepared;
         let known = self.row(room)?;
-        let slot = match known {
-            Some(row) => self.slot(row, &message.user, key.as_ref())?,
-            None => Ok(None),
-        };
-        let slot = match slot {
-            Ok(slot) => slot,
+        let key = known.zip(given.as_ref()).map(|(row, key)| self.look_up(row, &message.user, key));
+        let key = match key.transpose()?.transpose() {
+            Ok(key) => key,
             Err(outcome) => return Ok(outcome),
         };
         let role = match known {
@@ -235,10 +234,10 @@ impl<'t> AppendBatch<'t> {
         if row.head >= LAST_SEQ || row.id >= LAST_ROOM {
             return Ok(refused("the room is full"));
         }
-        let slot = match (slot, key) {
+        let key = match (key, given) {
             // A new room has no keys.
-            (None, Some(key)) => Some((key_slot(row.id, &message.user.key(), &key.key), key)),
-            (slot, _) => slot,
+            (None, Some(given)) => Some(NewKey::of_new_room(row.id, &message.user, given)),
+            (key, _) => key,
         };
         let seq = row.head + 1;
         let at = self.next_time(room, row)?;
@@ -248,14 +247,13 @@ impl<'t> AppendBatch<'t> {
         let is_guest = message.user.is_guest();
         let connection = message.connection.filter(|_| is_guest).map(u64::cast_signed);
         let thread = message.thread().map(|root| message_id(row.id, root));
-        let slot = slot.as_ref().map(|(slot, key)| (&**slot, *key));
-        if let Some((slot, _)) = slot {
-            self.replace_key(&mut row, slot)?;
+        if let Some(key) = &key {
+            self.count_key(&mut row, key)?;
         }
         if let Some(staging) = &mut self.staging {
             let frame = &*stored.frame;
             let message = NewStaged { room: row.id, id, at, sum, frame, is_guest, connection };
-            staging.add(self.transaction, &message, slot, self.now.open_ms)?;
+            staging.add(self.transaction, &message, key.as_ref(), self.now.open_ms)?;
         } else {
             self.transaction
                 .prepare_cached(
@@ -263,8 +261,8 @@ impl<'t> AppendBatch<'t> {
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute((id, at, sum, &*stored.frame, is_guest, connection, thread))?;
-            if let Some((slot, key)) = slot {
-                self.insert_key(id, slot, at, key)?;
+            if let Some(key) = &key {
+                self.insert_key(id, at, key)?;
             }
         }
         if let Some(root) = thread {
@@ -288,25 +286,6 @@ impl<'t> AppendBatch<'t> {
         }
         let Self { bytes, rooms, has_marked, .. } = self;
         Ok(StoredBatch { bytes, rooms, deletions, has_marked, altered })
-    }
-
-    /// Returns the slot of a new key, or the outcome if the key is known or refused.
-    fn slot<'k>(
-        &mut self,
-        row: RoomRow,
-        user: &User,
-        key: Option<&'k IdempotencyKey>,
-    ) -> rusqlite::Result<Result<Option<Slot<'k>>, Outcome>> {
-        let Some(key) = key else { return Ok(Ok(None)) };
-        let slot = key_slot(row.id, &user.key(), &key.key);
-        if let Some(outcome) = self.find_key(key, &slot)? {
-            return Ok(Err(outcome));
-        }
-        if self.key_counts.get(self.transaction, &slot)? >= self.limits.max_keys {
-            let cause = "the user has too many idempotency keys in the room; the oldest must expire";
-            return Ok(Err(refused(cause)));
-        }
-        Ok(Ok(Some((slot, key))))
     }
 
     /// Returns the time of a room's next entry.
@@ -409,67 +388,11 @@ impl<'t> AppendBatch<'t> {
             result => result,
         }
     }
-
-    /// Returns the result of an append with a known key, or `None` if the key is new or has expired.
-    fn find_key(&self, key: &IdempotencyKey, slot: &[u8]) -> rusqlite::Result<Option<Outcome>> {
-        let known = match self.staging.as_ref().and_then(|staging| staging.key(slot)) {
-            Some(staged) => Some(staged),
-            None => self
-                .transaction
-                .prepare_cached("SELECT id, at, open_ms, digest FROM keys WHERE slot = ?1")?
-                .query_row([slot], |row| {
-                    // A damaged digest is that of no message.
-                    let digest = row.get::<_, Vec<u8>>(3)?.try_into().unwrap_or_default();
-                    Ok(StoredKey { id: row.get(0)?, at: row.get(1)?, open_ms: row.get(2)?, digest })
-                })
-                .optional()?,
-        };
-        let Some(StoredKey { id, at, open_ms, digest }) = known else { return Ok(None) };
-        if self.now.open_ms.saturating_sub(open_ms) >= key.window {
-            return Ok(None);
-        }
-        Ok(Some(if digest == key.digest {
-            Outcome::Known(Position { seq: Some(seq_of(id)), at, duplicate: true })
-        } else {
-            Outcome::Refused(ChangeError::KeyConflict)
-        }))
-    }
-
-    /// Makes place for a new key, in which an expired one may be.
-    fn replace_key(&mut self, row: &mut RoomRow, slot: &[u8]) -> rusqlite::Result<()> {
-        row.keys += 1;
-        let is_staged = match &mut self.staging {
-            Some(staging) if staging.key(slot).is_some() => {
-                staging.remove_key(self.transaction, slot)?;
-                true
-            }
-            _ => false,
-        };
-        let replaced =
-            self.transaction.prepare_cached("DELETE FROM keys WHERE slot = ?1")?.execute([slot])?;
-        if is_staged || replaced > 0 {
-            row.keys -= 1;
-            self.key_counts.remove(slot);
-        }
-        self.key_counts.add(slot);
-        Ok(())
-    }
-
-    /// Stores a key, after [`replace_key`](Self::replace_key).
-    fn insert_key(&mut self, id: i64, slot: &[u8], at: u64, key: &IdempotencyKey) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached("INSERT INTO keys (id, slot, at, open_ms, digest) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((id, slot, at, self.now.open_ms, key.digest))?;
-        Ok(())
-    }
 }
 
 fn refused(cause: &'static str) -> Outcome {
     Outcome::Refused(Unavailable::over_quota(cause).into())
 }
-
-/// The slot of a new key, and the key.
-type Slot<'k> = (Vec<u8>, &'k IdempotencyKey);
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use chat_core::{Act, NewAct, NewMessage, RawValue, Role, User};
 use rusqlite::Connection;
 
 use super::*;
-use crate::database::row::slot_owner;
+use crate::database::row::{key_slot, slot_owner};
 use crate::database::{Purge, migrate, schema_of_version};
 use crate::write::key_counts::KeyCounts;
 use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};

@@ -45,6 +45,9 @@ fn kill_repeatedly(durability: Durability) {
     assert!(acknowledged.len() > crashes * 10, "{}", acknowledged.len());
     epochs.dedup();
     assert_eq!(epochs.len(), 1, "the epoch continues");
+    let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
+    let highest = acknowledged.last_key_value().map_or(0, |(seq, _)| *seq);
+    assert!(report.is_sound() && report.messages >= highest, "{report:?} before the store is opened");
     Runtime::new().expect("a runtime").block_on(verify(&dir, &acknowledged, &epochs[0]));
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
 }
@@ -145,6 +148,9 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
 fn downgrade(dir: &StoreDir) {
     let version_1 = "
         BEGIN;
+        DROP VIEW all_messages;
+        DROP VIEW all_keys;
+        DROP TABLE staged;
         DROP TABLE purges;
         DROP TABLE markers;
         DROP TABLE follows;
