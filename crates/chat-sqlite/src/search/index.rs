@@ -197,7 +197,8 @@ fn index_room(
     Ok(if up_to < head { 0 } else { left })
 }
 
-/// Returns the `seq` of the first message after `from`, up to `head`, that is staged. It is indexed when it is in its table.
+/// Returns the `seq` of the first message after `from`, up to `head`, that is staged. It is indexed when it is in its
+/// table.
 fn staged_after(
     transaction: &Connection,
     room: i64,

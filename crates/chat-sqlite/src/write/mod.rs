@@ -13,6 +13,7 @@ mod queue;
 mod quota;
 mod retention;
 mod room_rows;
+mod staged_transactions;
 mod staging;
 mod state;
 mod writer;

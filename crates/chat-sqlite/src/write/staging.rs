@@ -3,23 +3,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
-use super::batch::{NewKey, Prepared};
-use super::connection::WriteConnection;
-use super::error::WriteError;
-use super::queue::AppendRequest;
-use super::room_rows::RoomRows;
-use crate::database::{ErasureList, move_staged};
-use crate::search::Indexer;
-
-/// Messages that are staged before they are moved. A read of a room looks at all of them.
-const MAX_MESSAGES: usize = 1_024;
-
-/// Bytes of staged messages above which they are moved.
-const MAX_BYTES: usize = 1024 * 1024;
-
-/// Mean bytes of the bodies of a batch up to which it is staged. A longer message has pages of its own in either place.
-const MAX_MEAN_BYTES: usize = 1_024;
-
 /// The longest time for which a message is staged, as long as the disk can be written to.
 const MAX_TIME: Duration = Duration::from_secs(1);
 
@@ -36,15 +19,15 @@ pub(crate) struct Staging {
     /// The keys of the staged messages, by their slots.
     keys: HashMap<Box<[u8]>, StoredKey>,
     /// The ids of the rooms.
-    rooms: BTreeSet<i64>,
-    messages: usize,
-    bytes: usize,
+    pub(super) rooms: BTreeSet<i64>,
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
     /// The time since which there are staged messages.
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
     /// The rooms whose messages cannot be moved.
-    stuck: BTreeSet<i64>,
+    pub(super) stuck: BTreeSet<i64>,
     /// `true` after a failure: what is staged must be moved before anything else.
-    is_unknown: bool,
+    pub(super) is_unknown: bool,
 }
 
 /// The key of a stored message.
@@ -69,43 +52,22 @@ pub(super) struct NewStaged<'m> {
 }
 
 impl Staging {
-    /// Returns `true` if the appends of a transaction need no table that is ordered by room: they are new messages
-    /// without links to rooms whose rows are known, markers, and rooms to follow.
-    pub(super) fn admits(&self, requests: &[AppendRequest], rows: &RoomRows) -> bool {
-        let body = |request: &AppendRequest| match &request.entry {
-            Prepared::Message(prepared) => prepared.message.body.get().len(),
-            _ => 0,
-        };
-        let has_place = self.messages < MAX_MESSAGES && self.bytes < MAX_BYTES && !self.is_unknown;
-        has_place
-            && requests.iter().map(body).sum::<usize>() <= MAX_MEAN_BYTES * requests.len()
-            && requests.iter().all(|request| match &request.entry {
-                Prepared::Message(prepared) => {
-                    prepared.message.links.is_none()
-                        && rows
-                            .get(&prepared.room)
-                            .is_some_and(|row| row.last_at.is_some() && !self.stuck.contains(&row.id))
-                }
-                Prepared::Marker(_) | Prepared::Follow(_) => true,
-                Prepared::Change(_) | Prepared::Act(_) | Prepared::Purge(_) => false,
-            })
-    }
-
     /// Returns the staged message with a key.
     pub(super) fn key(&self, slot: &[u8]) -> Option<StoredKey> {
         self.keys.get(slot).copied()
     }
 
-    /// Stages a message with its key. `open_ms` is the time for which the store has been open.
+    /// Stages a message, with the slot of its key and the digest of its content. `open_ms` is the time for which the
+    /// store has been open.
     pub(super) fn add(
         &mut self,
         transaction: &Transaction<'_>,
         message: &NewStaged<'_>,
-        key: Option<&NewKey>,
+        key: Option<(&[u8], [u8; 20])>,
         open_ms: u64,
     ) -> rusqlite::Result<()> {
         let &NewStaged { room, id, at, sum, frame, is_guest, connection } = message;
-        let (slot, digest) = key.map(|key| (&*key.slot, key.digest)).unzip();
+        let (slot, digest) = key.unzip();
         transaction
             .prepare_cached(
                 "INSERT INTO staged (id, at, sum, frame, guest, connection, slot, open_ms, digest)
@@ -130,57 +92,14 @@ impl Staging {
         Ok(())
     }
 
-    /// Runs a transaction that stages messages. See [`WriteConnection::transact`].
-    pub(super) fn stage<T>(
-        &mut self,
-        connection: &mut WriteConnection,
-        work: impl FnOnce(&Transaction<'_>, &mut Self) -> rusqlite::Result<(bool, T)>,
-    ) -> Result<T, WriteError> {
-        let written = connection.transact(|transaction, _| work(transaction, self));
-        self.is_unknown |= written.is_err();
-        written
-    }
-
-    /// Runs a transaction that finds all messages in their tables. See [`WriteConnection::transact`].
-    pub(super) fn transact<T>(
-        &mut self,
-        connection: &mut WriteConnection,
-        indexer: &Indexer,
-        work: impl FnOnce(&Transaction<'_>, &mut ErasureList) -> rusqlite::Result<(bool, T)>,
-    ) -> Result<T, WriteError> {
-        let must_move = self.messages > 0 || self.is_unknown;
-        let stuck = &mut self.stuck;
-        let value = connection.transact(|transaction, erasures| {
-            if must_move {
-                move_staged(transaction, stuck)?;
-            }
-            let (has_written, value) = work(transaction, erasures)?;
-            Ok((has_written || must_move, value))
-        });
-        match &value {
-            Ok(_) if must_move => {
-                let stuck = std::mem::take(&mut self.stuck);
-                let moved = std::mem::replace(self, Self { stuck, ..Self::default() });
-                indexer.add(moved.bytes, moved.rooms, false);
-            }
-            Ok(_) => {}
-            // The next sweep tries again.
-            Err(_) => (self.is_unknown, self.since) = (must_move, None),
-        }
-        value
+    /// Returns this, and begins again without messages.
+    pub(super) fn take(&mut self) -> Self {
+        let stuck = std::mem::take(&mut self.stuck);
+        std::mem::replace(self, Self { stuck, ..Self::default() })
     }
 
     /// Returns the time until the staged messages must be moved.
     pub(super) fn due(&self) -> Option<Duration> {
         self.since.map(|since| MAX_TIME.saturating_sub(since.elapsed()))
-    }
-
-    /// Moves all staged messages to their tables.
-    pub(super) fn move_all(
-        &mut self,
-        connection: &mut WriteConnection,
-        indexer: &Indexer,
-    ) -> Result<(), WriteError> {
-        self.transact(connection, indexer, |_, _| Ok((false, ())))
     }
 }

@@ -7,10 +7,10 @@ use crate::write::staging::StoredKey;
 
 /// A key of an entry that is to be stored.
 #[derive(Debug)]
-pub(in crate::write) struct NewKey {
-    pub(in crate::write) slot: Vec<u8>,
+pub(super) struct NewKey {
+    pub(super) slot: Vec<u8>,
     /// The digest of the content.
-    pub(in crate::write) digest: [u8; 20],
+    pub(super) digest: [u8; 20],
     /// `true` if an expired key is in the slot.
     replaces: bool,
 }

@@ -22,7 +22,7 @@ use crate::write::staging::{NewStaged, Staging};
 
 pub(crate) use self::act::PreparedAct;
 pub(crate) use self::change::PreparedChange;
-pub(in crate::write) use self::keys::NewKey;
+use self::keys::NewKey;
 pub(crate) use self::marker::{PreparedFollow, PreparedMarker, delete_markers};
 
 /// Damaged messages at the end of a room that are skipped to find the time of its newest message.
@@ -106,7 +106,7 @@ pub(crate) struct AppendBatch<'t> {
     rooms: HashMap<RoomName, RoomRow>,
     /// The rows that are known from earlier batches.
     known_rooms: Option<&'t RoomRows>,
-    /// Where new messages are stored. `None` if they are stored in their tables.
+    /// The place of new messages. `None` if they are stored in their tables.
     staging: Option<&'t mut Staging>,
     changed: ChangedMessages,
     /// The ids of the rooms whose ended standings were removed.
@@ -253,7 +253,8 @@ impl<'t> AppendBatch<'t> {
         if let Some(staging) = &mut self.staging {
             let frame = &*stored.frame;
             let message = NewStaged { room: row.id, id, at, sum, frame, is_guest, connection };
-            staging.add(self.transaction, &message, key.as_ref(), self.now.open_ms)?;
+            let key = key.as_ref().map(|key| (&*key.slot, key.digest));
+            staging.add(self.transaction, &message, key, self.now.open_ms)?;
         } else {
             self.transaction
                 .prepare_cached(
