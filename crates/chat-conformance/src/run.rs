@@ -11,7 +11,7 @@ use crate::{Case, Stage, Target, Transcript, cases};
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The time in which a server must release the connections of clients that are gone.
-const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+const RELEASE_LIMIT: Duration = Duration::from_secs(15);
 
 /// The time in which a server that drops its connections by itself must end.
 const EXIT_LIMIT: Duration = Duration::from_millis(100);

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 fn check_all() -> ExitCode {
     // The connection is refused or reset.
     check("refuses", "step 6", &[]);
-    check("never_answers", "step 6", &["> GET /ws HTTP/1.1", "nothing for 2s"]);
+    check("never_answers", "step 6", &["> GET /ws HTTP/1.1", "nothing for 6s"]);
     check(
         "answers_404",
         "step 2",

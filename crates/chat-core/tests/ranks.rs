@@ -78,6 +78,41 @@ async fn acts_on_a_user_see_the_role_of_the_last_hello() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn acts_on_a_user_see_the_role_of_the_last_hello_while_the_store_reads() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    let (mut boss, mut ann) = (joined(&chat, "boss:moderator").await, joined(&chat, "ann:none").await);
+    store.standing(Mode::Slow(Duration::from_secs(1)));
+    for (role, reply) in [("owner", "error"), ("member", "done"), ("moderator", "error"), ("none", "done")] {
+        hello(&mut ann, &format!("ann:{role}")).await;
+        let act = json!({"type": "restrict", "room": "lobby", "user": "ann", "what": "mute"});
+        assert_eq!(boss.ask(act).await["type"], reply, "{role}");
+        // The next `hello` comes while the decision about this one, or about the act, is in flight.
+        pass(0.3).await;
+        if reply == "done" {
+            let act = json!({"type": "restrict", "room": "lobby", "user": "ann", "what": "none"});
+            assert_eq!(boss.ask(act).await["type"], "done", "{role}");
+        }
+    }
+    // The decisions that were in flight bring no older role back.
+    pass(5.0).await;
+    assert_eq!(mute(&mut boss, "ann").await["type"], "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_does_not_replace_the_decision_about_an_act() {
+    let store = Store::new();
+    let chat = store.chat(Limits::default());
+    let mut ann = joined(&chat, "ann:none").await;
+    store.standing(Mode::Slow(Duration::from_secs(1)));
+    govern(&chat, restrict("ann", Some(Restrict::Ban))).await;
+    pass(0.3).await;
+    hello(&mut ann, "ann:none").await;
+    pass(5.0).await;
+    assert!(types(&ann.events().await).contains(&"left"), "ann is banned");
+}
+
+#[tokio::test(start_paused = true)]
 async fn acts_on_a_user_see_the_highest_role_of_the_connections_in_the_room() {
     let chat = Chat::default();
     let (mut boss, ann) = (joined(&chat, "boss:moderator").await, joined(&chat, "ann:none").await);

@@ -29,7 +29,7 @@ use crate::fault::Fault;
 use crate::run::{Outcome, run};
 
 /// The default number of runs of each fault.
-const RUNS: u64 = 2;
+const RUNS: u64 = 1;
 
 /// The clusters at the same time. Most of the time they wait.
 const THREADS: usize = 4;

@@ -125,7 +125,7 @@ chat_suite::cases!(
         let mut ann = stage.member("ann").await?;
         ann.post(&stage.room(), "here").await?;
         let took = started.elapsed();
-        check(took < millis(2_000), "service within 2 s", format!("{took:?}"))
+        check(took < millis(6_000), "service within 6 s", format!("{took:?}"))
     }
 
     /// A handshake above the maximum number of connections is answered with 503. After one has ended, the next is

@@ -67,7 +67,7 @@ chat_suite::cases!(
             ann.text_for_error(&["bad_json", "bad_command"], text).await?;
         }
         let took = started.elapsed();
-        check(took < millis(3_000), "answers within 3 s", format!("{took:?}"))?;
+        check(took < millis(6_000), "answers within 6 s", format!("{took:?}"))?;
         ann.expect_no_events().await
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The time limit of each wait.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// The steps of "How to add an adapter" in ARCHITECTURE.md to look at when the case of the same number fails.
 const HINTS: [&str; 5] = [

@@ -24,7 +24,7 @@ chat_suite::cases!(
             bob.expect("message").await?;
         }
         let took = started.elapsed();
-        check(took < millis(5_000), "50 messages within 5 s", format!("{took:?}"))
+        check(took < millis(20_000), "50 messages within 20 s", format!("{took:?}"))
     }
 
     /// A client that was disconnected because it did not read resumes at its position without loss.
@@ -74,8 +74,8 @@ chat_suite::cases!(
             let started = Instant::now();
             ann.post(&stage.room(), &n.to_string()).await?;
             check(
-                started.elapsed() < millis(3_000),
-                "a message within 3 s",
+                started.elapsed() < millis(6_000),
+                "a message within 6 s",
                 format!("{:?}", started.elapsed()),
             )?;
         }
@@ -149,7 +149,7 @@ chat_suite::cases!(
         let errors = ann.buffered_events().iter().filter(|event| event["type"] == "error").count();
         check(errors == stage.limits().connection.max_errors, "ten errors", errors)?;
         let took = started.elapsed();
-        check(took < millis(4_000), "the end within 4 s", format!("{took:?}"))
+        check(took < millis(7_000), "the end within 7 s", format!("{took:?}"))
     }
 
     /// Other clients are served while one client sends endless tiny fragments.
@@ -208,7 +208,7 @@ chat_suite::cases!(
         let started = Instant::now();
         let seq = ann.post(&stage.room(), "live").await?;
         let took = started.elapsed();
-        check(took < millis(4_000), "a live message within 4 s", format!("{took:?}"))?;
+        check(took < millis(7_000), "a live message within 7 s", format!("{took:?}"))?;
         for client in &mut resuming {
             client.expect("joined").await?;
             loop {

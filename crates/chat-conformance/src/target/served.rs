@@ -13,7 +13,7 @@ use super::{Later, Renew, Server};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The time in which a server must stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A chat that is served in this process.
 pub(super) struct Served {

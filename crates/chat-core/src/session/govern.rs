@@ -17,16 +17,28 @@ use crate::{Act, Action, CloseCode, ErrorCode, Event, NewAct, Role, RoomName, Ro
 
 /// The decisions about rooms in which the rights of the session may have changed: one for each room.
 #[derive(Default)]
-pub(super) struct RightsChecks(Vec<(RoomName, Check)>);
+pub(super) struct RightsChecks(Vec<Check>);
+
+/// A decision about a room.
+struct Check {
+    room: RoomName,
+    /// The time until which a store that fails is asked.
+    until: Instant,
+    /// `None` if the user must leave the room.
+    decided: BoxFuture<'static, Result<Option<Admitted>, Unavailable>>,
+}
 
 impl RightsChecks {
     fn is_deciding(&self, room: &RoomName) -> bool {
-        self.0.iter().any(|(name, _)| name == room)
+        self.0.iter().any(|check| check.room == *room)
+    }
+
+    /// Gives up the decision about a room, if there is one. Returns the time until which it would have gone on.
+    fn give_up(&mut self, room: &RoomName) -> Option<Instant> {
+        let place = self.0.iter().position(|check| check.room == *room)?;
+        Some(self.0.swap_remove(place).until)
     }
 }
-
-/// A decision: `None` if the user must leave the room.
-type Check = BoxFuture<'static, Result<Option<Admitted>, Unavailable>>;
 
 impl Host {
     /// Carries out an act of the user. Only a room that is created need not be joined.
@@ -73,6 +85,7 @@ impl Host {
         room: Arc<LiveRoom>,
         seat: Arc<Seat>,
         admitted: Admitted,
+        until: Instant,
     ) -> Result<Option<Admitted>, Unavailable> {
         if let Ok(granted) = self.role(room.name()).await {
             seat.set_granted(granted);
@@ -80,13 +93,17 @@ impl Host {
                 return Ok(Some(admitted));
             }
         }
-        self.stays(room).await
+        self.stays(room, until).await
     }
 
-    /// Decides if the user may stay in a room. A store that fails is asked again for
-    /// [`RoomLimits::catch_up_timeout`](crate::RoomLimits::catch_up_timeout). Returns `None` if the user must leave.
-    async fn stays(self, room: Arc<LiveRoom>) -> Result<Option<Admitted>, Unavailable> {
-        let until = Instant::now() + self.rooms.limits.rooms.catch_up_timeout;
+    /// Returns the time until which a store is asked if the user may stay in a room.
+    fn checks_until(&self) -> Instant {
+        Instant::now() + self.rooms.limits.rooms.catch_up_timeout
+    }
+
+    /// Decides if the user may stay in a room. A store that fails is asked again until this time. Returns `None` if the
+    /// user must leave.
+    async fn stays(self, room: Arc<LiveRoom>, until: Instant) -> Result<Option<Admitted>, Unavailable> {
         let mut backoff = Backoff::new(READ_PAUSE);
         loop {
             let decided = match self.role(room.name()).await {
@@ -133,9 +150,9 @@ impl<C: Connection> Driver<'_, C> {
             OwnFlushes::write_started();
         }
         let mut decided = Vec::new();
-        self.rights.0.retain_mut(|(name, check)| match check.poll_unpin(cx) {
+        self.rights.0.retain_mut(|check| match check.decided.poll_unpin(cx) {
             Poll::Ready(admitted) => {
-                decided.push((name.clone(), admitted));
+                decided.push((check.room.clone(), admitted));
                 false
             }
             Poll::Pending => true,
@@ -161,13 +178,18 @@ impl<C: Connection> Driver<'_, C> {
     pub(super) fn renew_rights(&mut self) {
         self.watching.renew_rights(&self.ticket);
         for membership in self.session.memberships() {
-            if self.rights.is_deciding(membership.name()) {
-                membership.change_rights();
-            } else if let Some(host) = Host::of(&self.ticket)
+            if let Some(host) = Host::of(&self.ticket)
                 && let Some((seat, admitted)) = membership.place()
             {
                 let (name, room) = (membership.name().clone(), Arc::clone(membership.room()));
-                self.rights.0.push((name, host.stays_after_hello(room, seat, admitted).boxed()));
+                // A decision in flight has the role from before. It may have another cause, and is repeated then.
+                let given_up = self.rights.give_up(&name);
+                if given_up.is_some() {
+                    membership.change_rights();
+                }
+                let until = given_up.unwrap_or_else(|| host.checks_until());
+                let decided = host.stays_after_hello(room, seat, admitted, until).boxed();
+                self.rights.0.push(Check { room: name, until, decided });
             }
         }
     }
@@ -179,8 +201,9 @@ impl<C: Connection> Driver<'_, C> {
                 && membership.take_rights_changed()
                 && let Some(host) = Host::of(&self.ticket)
             {
-                let room = Arc::clone(membership.room());
-                self.rights.0.push((name.clone(), host.stays(room).boxed()));
+                let (until, room) = (host.checks_until(), Arc::clone(membership.room()));
+                let decided = host.stays(room, until).boxed();
+                self.rights.0.push(Check { room: name.clone(), until, decided });
             }
         }
         if self.rights.0.is_empty() {

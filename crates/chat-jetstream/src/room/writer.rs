@@ -315,7 +315,7 @@ impl Writer {
     }
 
     /// Applies the records that other nodes have stored. With the id of an own record, asks for the end of the log
-    /// before, and sets the place of that record when it meets it.
+    /// before, unless a later record is known, and sets the place of that record when it meets it.
     async fn catch_up(&mut self, mut own: Option<(u64, &mut Option<u64>)>) -> Result<(), Unavailable> {
         if self.log.is_none() {
             self.resume();
@@ -326,8 +326,13 @@ impl Writer {
             return Err(lost());
         }
         let losses = self.room.node.connection.losses();
-        let is_current =
-            |log: &Applied| Arc::ptr_eq(&log.life, &known.life) && log.losses == losses && own.is_none();
+        // If there is a later record, it is the own one, or that can be stored no more. Then the leader, who may not
+        // answer now, need not be asked.
+        let is_current = |log: &Applied| {
+            Arc::ptr_eq(&log.life, &known.life)
+                && log.losses == losses
+                && (own.is_none() || known.tail.place > log.tail.place)
+        };
         let View { life, tail } =
             if self.log.as_ref().is_some_and(is_current) { known } else { self.room.look().await? };
         let Some(log) = self.log.as_mut().filter(|log| Arc::ptr_eq(&log.life, &life)) else {

@@ -109,7 +109,7 @@ impl World {
             client.is_cut = false;
             (client.losing, client.doubling, client.slow) = (0, 0, 0);
         }
-        self.lossy = 0;
+        (self.lossy, self.refuses) = (0, false);
         self.end_silence();
         self.changed();
     }

@@ -106,13 +106,16 @@ impl World {
     pub(super) fn take_request(&mut self, server: usize, message: &Message) -> bool {
         let Some(reply) = message.reply.as_ref().map(ToString::to_string) else {
             // Only a removal is sent without waiting for its answer.
+            if self.refuses {
+                return true;
+            }
             self.ask_leaders(server, message, None);
             return true;
         };
         if message.subject.starts_with("$JS.API.DIRECT.GET.") {
             return self.take_read(server, message, &reply);
         }
-        if self.leaders(server).is_empty() && self.rng.percent(REFUSED) {
+        if self.refuses || (self.leaders(server).is_empty() && self.rng.percent(REFUSED)) {
             let answer = error(503, 10_008, "JetStream system temporarily unavailable");
             self.answer(server, &reply, answer.to_string());
             return true;

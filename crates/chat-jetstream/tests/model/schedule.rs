@@ -336,6 +336,7 @@ impl Run {
                     sleep(Duration::from_millis(rng.between(50, 3_000))).await;
                     self.model.act(|world| (0..world.servers.len()).for_each(|server| world.revive(server)));
                 }
+                (12, _) => self.for_a_time(time, |w| w.refuses = true, |w| w.refuses = false),
                 // If no node that knows the end is left, nobody notices that it is lost.
                 (13, _) if !may_lose => self.replace_node(rng),
                 _ => {}

@@ -26,6 +26,9 @@ const MAX_SCHEDULES: u64 = 300;
 /// The time after which a node without a sign of life is not asked any more.
 const FORGOTTEN: Duration = Duration::from_secs(8);
 
+/// The time after which an answer to a record is too late, in milliseconds.
+const LATE: u64 = 1_300;
+
 /// Returns the number in a variable of the environment.
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
@@ -93,6 +96,31 @@ fn a_node_that_has_missed_a_message_can_change_it() {
         let sent = one.rooms[0].append(NewMessage::new(user(1), body("second"))).await;
         let sent = sent.expect("a receipt").seq;
         other.rooms[0].change(change(sent)).await.expect("a change of a message that the node has missed");
+    });
+    end();
+}
+
+#[test]
+fn a_message_without_an_answer_is_acknowledged_while_the_servers_refuse_requests() {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        begin(1);
+        let (model, history) = (Model::start(1, 3), SharedHistory::default());
+        let node = Node::start(&model, &history, &Arc::default(), None).await.expect("a node");
+        let sent = node.rooms[0].append(NewMessage::new(user(1), body("first"))).await;
+        assert_eq!(sent.expect("a receipt").seq, 1);
+        let client = node.client;
+        model.act(|world| {
+            world.refuses = true;
+            world.cut(client, true);
+            // The message is stored then, and its answer is too late.
+            world.after(LATE, move |world| world.cut(client, false));
+        });
+        let sent = node.rooms[0].append(NewMessage::new(user(1), body("second"))).await;
+        let sent = sent.expect("a message that is stored");
+        assert_eq!((sent.seq, sent.duplicate), (2, false));
+        let sent = node.rooms[0].append(NewMessage::new(user(1), body("third"))).await;
+        assert_eq!(sent.expect("a receipt").seq, 3);
     });
     end();
 }

@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) routes: BTreeMap<(usize, usize), u64>,
     /// The percentage of the messages between servers that are lost.
     pub(super) lossy: u64,
+    /// True while the servers refuse the requests of the API, because they have no leader for it. Streams go on.
+    pub(super) refuses: bool,
     start: Instant,
     events: BTreeMap<(u64, u64), Act>,
     pub(super) next: u64,
@@ -49,6 +51,7 @@ impl Model {
             sessions: BTreeMap::new(),
             routes: BTreeMap::new(),
             lossy: 0,
+            refuses: false,
             start: Instant::now(),
             events: BTreeMap::new(),
             next: 0,

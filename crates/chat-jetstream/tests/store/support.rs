@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::servers::Servers;
 
-/// The time for work in the background.
-const TIME_LIMIT: Duration = Duration::from_secs(15);
+/// The time for work in the background. A busy machine needs some of it.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// A room that is open on one node.
 #[derive(Clone)]
