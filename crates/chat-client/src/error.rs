@@ -149,7 +149,13 @@ pub enum ConnectError {
     Protocol,
     /// The connection ended before its first event.
     #[error("the connection ended before its welcome")]
-    Ended(#[source] Lost),
+    Ended {
+        /// The reason of the end.
+        #[source]
+        lost: Lost,
+        /// The time after which the server wants the client to return, as its `closing` event said.
+        reconnect_in: Option<Duration>,
+    },
 }
 
 impl ConnectError {
@@ -161,7 +167,7 @@ impl ConnectError {
             Self::Tls(_) => false,
             Self::Io(_) | Self::Timeout => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
-            Self::Ended(lost) => lost.is_temporary(),
+            Self::Ended { lost, .. } => lost.is_temporary(),
         }
     }
 }
@@ -288,7 +294,8 @@ mod tests {
     #[test]
     fn an_error_names_its_source_once() {
         let violation = Violation::InvalidEvent(InvalidEvent::NotAnEvent);
-        let error = Error::Closed(Closed::GaveUp(ConnectError::Ended(Lost::Violation(violation))));
+        let lost = Lost::Violation(violation);
+        let error = Error::Closed(Closed::GaveUp(ConnectError::Ended { lost, reconnect_in: None }));
         let mut texts = vec![error.to_string()];
         let mut next = error.source();
         while let Some(source) = next {

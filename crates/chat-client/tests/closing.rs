@@ -4,10 +4,14 @@
 
 mod support;
 
-use chat_client::{AppendReceipt, Client, CloseCode, Closed, Error, Lost, Text};
+use std::time::Duration;
+
+use chat_client::{AppendReceipt, Client, ClientEvent, CloseCode, Closed, ConnectError, Error, Lost, Text};
 use chat_testkit::Mode;
 use futures_util::future::join_all;
-use support::{Proxy, Server, asked, close, connected, eager, fake, lobby, member, url, welcomed, within};
+use support::{
+    Proxy, Server, asked, close, connected, eager, fake, lobby, member, next, tell, url, welcomed, within,
+};
 use tokio::time::Instant;
 
 /// Sends this many messages at once.
@@ -69,7 +73,7 @@ async fn close_ends_commands_without_a_reply_after_its_timeout() {
     let seconds = begun.elapsed().as_secs();
     assert!((5..=7).contains(&seconds), "{seconds}");
     let last = within(events.next()).await;
-    assert!(matches!(last, Some(chat_client::ClientEvent::Closed(Closed::Locally))), "{last:?}");
+    assert!(matches!(last, Some(ClientEvent::Closed(Closed::Locally))), "{last:?}");
     drop(peer);
 }
 
@@ -101,5 +105,20 @@ async fn a_dropped_client_finishes_its_commands() {
     drop(client);
     rooms.append(Mode::Works);
     assert_eq!(support::message(&mut events).await.seq, 1);
-    assert!(matches!(support::next(&mut events).await, chat_client::ClientEvent::Closed(Closed::Locally)));
+    assert!(matches!(next(&mut events).await, ClientEvent::Closed(Closed::Locally)));
+}
+
+#[tokio::test]
+async fn the_time_to_return_of_a_connection_that_ends_before_its_welcome_is_kept() {
+    let (_client, mut events, mut peer, mut peers) = connected().await;
+    close(&mut peer, 1012).await;
+    assert!(matches!(next(&mut events).await, ClientEvent::Disconnected { .. }));
+    let mut peer = within(peers.recv()).await.unwrap();
+    tell(&mut peer, r#"{"type":"closing","code":1012,"reason":"restarting","reconnect_in_ms":7000}"#).await;
+    close(&mut peer, 1012).await;
+    let lost = Lost::Close { code: CloseCode::Restarting, reason: "why".to_owned() };
+    let expected = ConnectError::Ended { lost, reconnect_in: Some(Duration::from_secs(7)) };
+    let failed = within(events.next()).await;
+    let Some(ClientEvent::ReconnectFailed { error, retry_in }) = failed else { panic!("{failed:?}") };
+    assert_eq!((error, retry_in), (expected, Duration::from_secs(7)));
 }

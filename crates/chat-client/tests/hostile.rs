@@ -126,7 +126,7 @@ async fn a_close_before_the_welcome_is_the_reason_of_the_failure() {
         close(&mut peer, 4502).await;
         let error = within(connecting).await.unwrap().unwrap_err();
         let lost = Lost::Close { code: 4502.into(), reason: "why".to_owned() };
-        assert_eq!(error, ConnectError::Ended(lost));
+        assert_eq!(error, ConnectError::Ended { lost, reconnect_in: None });
         assert!(!error.is_temporary(), "{error}");
     }
 }

@@ -70,7 +70,8 @@ async fn a_late_notice_of_another_node_does_not_undo_a_later_follow() {
     let cluster = Cluster::new();
     let [n1, n2] = ["n1", "n2"].map(|name| cluster.builder(name).limits(limits()).build());
     let (mut ann, mut other) = (follower(&n2, "ann").await, connect(&n1, "ann").await);
-    let late = Notice::Unfollowed { room: room("lobby"), user: User::guest("ann").expect("a name").key() };
+    let user = User::guest("ann").expect("a name").key();
+    let late = Notice::Followed { room: room("lobby"), user, on: false };
     let from = "n1".parse::<NodeId>().expect("a node");
     cluster.bus().publish(&from, &late);
     settle().await;

@@ -18,3 +18,11 @@ pub enum Role {
     /// An owner.
     Owner,
 }
+
+impl Role {
+    /// Returns true if the role protects its user from some of those who act on users. Only moderators and owners act
+    /// on users, so a lower role protects from nobody.
+    pub fn protects(self) -> bool {
+        self >= Self::Moderator
+    }
+}

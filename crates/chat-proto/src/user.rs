@@ -257,6 +257,11 @@ impl UserKey {
         Ok(Self { guest: true, id: normalized(name)?.into() })
     }
 
+    /// Returns the identities of this id: that of a guest, and that of a user whom the host service knows.
+    pub(crate) fn all_of_id(id: &str) -> [Self; 2] {
+        [true, false].map(|guest| Self { guest, id: id.into() })
+    }
+
     /// Returns true if this is the identity of a guest.
     pub fn is_guest(&self) -> bool {
         self.guest

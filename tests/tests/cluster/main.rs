@@ -3,6 +3,9 @@
 
 mod balancer;
 mod joining;
+mod kicks;
+#[path = "../cluster_faults/link.rs"]
+mod link;
 mod markers;
 mod metrics;
 mod moderation;
@@ -17,3 +20,4 @@ mod servers;
 mod storm;
 mod streams;
 mod threads;
+mod users;

@@ -25,13 +25,20 @@ pub(crate) fn admin(token: &NamedTempFile) -> Result<[&str; 4]> {
 
 /// Returns the metrics of a node with an admin listener.
 pub(crate) async fn scrape(node: &Daemon) -> Result<String> {
+    call(node, "GET /metrics", "").await
+}
+
+/// Makes a call of the admin listener of a node, such as `GET /metrics`. Returns the body of the answer.
+pub(crate) async fn call(node: &Daemon, call: &str, body: &str) -> Result<String> {
     let is_listening = |line: &&serde_json::Value| line["message"] == "admin listening";
     eventually(|| async { Ok(node.log_lines(0)?.iter().any(|line| is_listening(&line))) }).await?;
     let log = node.log_lines(0)?;
     let address =
         log.iter().find(is_listening).and_then(|line| line["address"].as_str()).context("an address")?;
+    let length = body.len();
     let request = format!(
-        "GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        "{call} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         Authorization: Bearer {TOKEN}\r\n\r\n{body}"
     );
     let answer = String::from_utf8(exchange(address.parse()?, request.as_bytes()).await?)?;
     let (_, text) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;

@@ -19,9 +19,8 @@ const SECRET: &str = "a secret of the tests, 32 bytes or more";
 async fn an_act_on_one_node_holds_on_the_other() -> Result<()> {
     let (servers, _client) = servers(1).await;
     let home = TempDir::new()?;
-    let file = home.path().join("secret");
-    fs::write(&file, SECRET)?;
-    let tokens = ["--token-secret", file.to_str().context("a path in UTF-8")?];
+    let file = secret(&home)?;
+    let tokens = ["--token-secret", &file];
     let (a, b) = (node_with(AXUM, "a", &servers, &tokens)?, node_with(ACTIX, "b", &servers, &tokens)?);
     let (mut ann, mut bob, mut zoe) =
         (user(&a, "ann").await?, user(&b, "bob").await?, user(&b, "zoe").await?);
@@ -73,20 +72,33 @@ async fn restrict(client: &mut Client, id: &str, what: &str) -> Result<()> {
     done(&client.ask(json!({"type": "restrict", "room": "staff", "user": id, "what": what})).await?)
 }
 
-fn done(reply: &Value) -> Result<()> {
+pub(crate) fn done(reply: &Value) -> Result<()> {
     ensure!(reply["type"] == "done", "{reply}");
     Ok(())
 }
 
 /// Connects as a user with a token.
 async fn user(node: &Daemon, id: &str) -> Result<Client> {
+    user_with(node, json!({"sub": id})).await
+}
+
+/// Writes the secret of tokens into a directory. Returns the path of the file.
+pub(crate) fn secret(home: &TempDir) -> Result<String> {
+    let file = home.path().join("secret");
+    fs::write(&file, SECRET)?;
+    Ok(file.to_str().context("a path in UTF-8")?.to_owned())
+}
+
+/// Connects as a user with a token of these claims.
+pub(crate) async fn user_with(node: &Daemon, mut claims: Value) -> Result<Client> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let (header, claims) = (json!({"alg": "HS256"}), json!({"sub": id, "exp": now + 600}));
+    let header = json!({"alg": "HS256"});
+    claims["exp"] = json!(now + 600);
     let signed = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
     let token = format!("{signed}.{}", BASE64.encode(hmac::sign(&key, signed.as_bytes())));
     let mut client = Client::with_token(node.address(), &token).await?;
     let welcome = client.event().await?;
-    ensure!(welcome["user"]["id"] == id, "{welcome}");
+    ensure!(welcome["user"]["id"] == claims["sub"], "{welcome}");
     Ok(client)
 }

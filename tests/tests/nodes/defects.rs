@@ -22,7 +22,7 @@ struct Defect {
     change: fn(Builder) -> Builder,
 }
 
-const DEFECTS: [Defect; 6] = [
+const DEFECTS: [Defect; 9] = [
     Defect {
         name: "each_node_has_its_own_rooms",
         case: "events::a_message_has_user_body_and_time",
@@ -43,6 +43,17 @@ const DEFECTS: [Defect; 6] = [
     }),
     losing("the_bus_loses_markers", "receipts::the_other_users_see_a_read", |notice| {
         matches!(notice, Notice::Read { .. })
+    }),
+    losing("the_bus_loses_direct_rooms", "direct::a_connected_user_learns_of_the_room", |notice| {
+        matches!(notice, Notice::Followed { on: true, .. })
+    }),
+    losing(
+        "the_bus_loses_roles",
+        "roles::a_role_of_the_host_protects_its_user",
+        |notice| matches!(notice, Notice::Presence { role, .. } if role.protects()),
+    ),
+    losing("the_bus_loses_names", "roles::a_role_is_an_entry_of_the_log", |notice| {
+        matches!(notice, Notice::Presence { .. })
     }),
 ];
 

@@ -15,23 +15,6 @@ const NODES: [(&str, &[Adapter]); 3] = [
     ("axum_framework", &[Axum(Framework), Tungstenite]),
 ];
 
-/// The cases that several nodes fail, whatever adapters they have: see docs/cluster.md.
-const DEVIATIONS: [(&str, &str); 7] = [
-    ("direct::a_direct_room_is_opened_once", NOT_TOLD),
-    ("direct::a_connected_user_learns_of_the_room", NOT_TOLD),
-    ("direct::direct_rooms_take_no_place_of_others", NOT_TOLD),
-    ("direct::opening_too_many_direct_rooms_is_refused", NOT_TOLD),
-    ("roles::a_role_is_an_entry_of_the_log", NO_NAME),
-    ("purges::a_purged_body_is_gone_everywhere", NO_NAME),
-    (
-        "roles::a_hello_changes_the_role_of_its_user",
-        "a node knows the roles that tokens give to those users that are connected to it",
-    ),
-];
-
-const NO_NAME: &str = "a node knows the names of those users that are connected to it";
-const NOT_TOLD: &str = "a node does not tell a user of another node that a direct room was opened";
-
 /// The group of those cases that also fail on a single node with the WebSocket of a framework.
 const OF_FRAMEWORKS: &str = "close::";
 
@@ -60,7 +43,7 @@ fn mechanism(name: &str, adapters: &'static [Adapter], nats: &str) -> Mechanism 
         let nats = nats.clone();
         async move { share(&nats, adapters.len(), &limits, |bus| bus).await }
     };
-    Mechanism::new(Nodes::new(name, adapters.iter().copied().map(served), share)).deviations(DEVIATIONS)
+    Mechanism::new(Nodes::new(name, adapters.iter().copied().map(served), share))
 }
 
 /// Returns the server of one node.

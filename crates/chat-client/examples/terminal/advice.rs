@@ -23,7 +23,7 @@ pub(crate) fn connect(error: &ConnectError) -> String {
             "check the address, whose path is usually /ws".to_owned()
         }
         ConnectError::Timeout => "try again".to_owned(),
-        ConnectError::Ended(lost) if lost.is_temporary() => "try again".to_owned(),
+        ConnectError::Ended { lost, .. } if lost.is_temporary() => "try again".to_owned(),
         _ => "check the address and the network".to_owned(),
     };
     format!("{}; {advice}", reason(error))

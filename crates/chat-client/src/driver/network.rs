@@ -47,11 +47,16 @@ impl Driver {
                 Ok(())
             }
             Err(error) if error.is_temporary() => {
-                let advice = match error {
-                    ConnectError::Refused { retry_after, .. } => retry_after,
-                    _ => None,
+                let since = now - self.started;
+                let wait = match error {
+                    ConnectError::Refused { retry_after, .. } => {
+                        self.backoff.handle_refusal(since, retry_after, random())
+                    }
+                    ConnectError::Ended { reconnect_in, .. } => {
+                        self.backoff.handle_failure(since, reconnect_in, random())
+                    }
+                    _ => self.backoff.handle_failure(since, None, random()),
                 };
-                let wait = self.backoff.handle_refusal(now - self.started, advice, random());
                 let Some(retry_in) = wait else { return Err(Closed::GaveUp(error)) };
                 self.connection = ConnState::Waiting { until: now + retry_in };
                 // A consumer that does not read needs the last failure only.

@@ -77,7 +77,7 @@ fn upgrade_error(error: tungstenite::Error) -> ConnectError {
         tungstenite::Error::Http(response) => refused(&response),
         tungstenite::Error::Io(error) => ConnectError::Io(error.kind()),
         tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
-            ConnectError::Ended(Lost::End)
+            ConnectError::Ended { lost: Lost::End, reconnect_in: None }
         }
         _ => ConnectError::Protocol,
     }

@@ -54,6 +54,8 @@ type Stream = TcpStream;
 #[derive(Debug)]
 pub struct Socket {
     stream: WebSocketStream<Stream>,
+    /// The time of the `closing` event that came instead of the welcome.
+    reconnect_in: Option<Duration>,
 }
 
 impl Socket {
@@ -63,7 +65,7 @@ impl Socket {
     ///
     /// Every [`ConnectError`] except [`Timeout`](ConnectError::Timeout).
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
-        Ok(Self { stream: connect::connect(target).await? })
+        Ok(Self { stream: connect::connect(target).await?, reconnect_in: None })
     }
 
     /// Reads the first event, which must be the welcome.
@@ -75,14 +77,19 @@ impl Socket {
     /// ends.
     pub async fn welcome(&mut self) -> Result<Welcome, ConnectError> {
         loop {
-            let text = self.receive().await.map_err(ConnectError::Ended)?;
+            let received = self.receive().await;
+            let text = received
+                .map_err(|lost| ConnectError::Ended { lost, reconnect_in: self.reconnect_in.take() })?;
             return match Event::parse(&text) {
                 Ok(Event::Welcome { connection, user, limits, .. }) => {
                     Ok(Welcome { connection, user, limits })
                 }
                 Ok(Event::Error { code: ErrorCode::HelloRequired, .. }) => Err(ConnectError::TokenRequired),
                 // The close that follows is the reason.
-                Ok(Event::Closing { .. }) => continue,
+                Ok(Event::Closing { reconnect_in_ms, .. }) => {
+                    self.reconnect_in = reconnect_in_ms.map(Duration::from_millis);
+                    continue;
+                }
                 _ => Err(ConnectError::Protocol),
             };
         }

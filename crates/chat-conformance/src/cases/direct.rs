@@ -39,7 +39,7 @@ chat_suite::cases!(
             .ask_for("joined", with(join("1"), "after", json!({"epoch": opened["epoch"], "seq": 0})))
             .await?;
         bob.check(joined["seq"] == 2, "2 entries, with the name of Bob in the second one", &joined)?;
-        let entry = bob.expect("settings").await?;
+        let entry = bob.until("settings").await?;
         let fits = entry["created"] == true && entry["join"] == "members" && entry["by"] == named("1", "Ann");
         bob.check(fits, "a room for members that Ann has created", &entry)?;
         let users = json!([named("1", "Ann"), named("2", "2")]);

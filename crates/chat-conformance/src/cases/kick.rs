@@ -32,10 +32,11 @@ chat_suite::cases!(
     /// A kick ends connections, and is no ban: the user can connect and join again.
     #[source = "PROTOCOL.md, section 7.2 (4503)"]
     #[with(needs(Needs::Host))]
-    #[with(one_node(ORDER))]
     async fn a_kicked_user_can_connect_again(stage: Stage, mut ann: Member) -> Verdict {
         stage.kick(&guest(&stage, "ann")?);
         ann.expect_closed(4503).await?;
+        // On another node, a connection that is newer by less than 10 ms may be closed too.
+        sleep(millis(50)).await;
         let mut again = stage.member("ann").await?;
         again.post(&stage.room(), "back").await?;
         again.expect_no_events().await

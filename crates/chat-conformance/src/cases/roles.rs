@@ -136,8 +136,27 @@ chat_suite::cases!(
         ann.post(&room, "hi").await.map(drop)
     }
 
+    /// A role that the host gives protects its user in the room: nobody acts on an equal or higher one.
+    #[with(identify(with_tokens))]
+    async fn a_role_of_the_host_protects_its_user(stage: Stage) -> Verdict {
+        let room = stage.room();
+        let mut ann = owner(&stage, json!({})).await?;
+        let _bob = present(&stage, "2", "Bob:owner").await?;
+        // Then the node of Ann knows of Bob.
+        ann.expect("presence").await?;
+        for command in [
+            restrict(&room, "2", "mute"),
+            role(&room, "2", "member"),
+            json!({"type": "purge", "room": room, "user": "2"}),
+        ] {
+            ann.ask_for_error("forbidden", command).await?;
+        }
+        Ok(())
+    }
+
     /// A `hello` that changes the role of a user counts for acts on the user that come after its reply.
     #[with(identify(with_tokens))]
+    #[with(one_node(ORDER))]
     async fn a_hello_changes_the_role_of_its_user(stage: Stage) -> Verdict {
         let room = stage.room();
         let mut ann = owner(&stage, json!({})).await?;

@@ -33,6 +33,10 @@ defects! {
             *event = json!({"type": "error", "code": "forbidden", "message": "no"});
             event["ref"] = reference;
         });
+    a_server_that_purges_an_owner_of_the_host_is_caught by roles::a_role_of_the_host_protects_its_user =>
+        commands("purge", "user", "2", "9");
+    a_server_that_mutes_an_owner_of_the_host_is_caught by roles::a_role_of_the_host_protects_its_user =>
+        commands("restrict", "user", "2", "9");
     a_server_that_lowers_no_role_is_caught by roles::a_lower_role_holds_at_its_place =>
         commands("role", "role", "member", "moderator");
     a_server_that_takes_any_word_for_a_restriction_is_caught

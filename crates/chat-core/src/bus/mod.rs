@@ -3,12 +3,13 @@ mod notice;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use node::{InvalidNodeId, NodeId};
 pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 
 /// A transport between the servers of one chat, for the notices that no log carries: presence, typing, markers that
-/// have moved, activity, and kicks.
+/// have moved, followed rooms, activity, and kicks.
 ///
 /// A chat on one server needs no bus. A bus only moves notices. The chat itself merges presence, asks other nodes for
 /// their users, and repairs what was lost while a node was not reachable.
@@ -27,6 +28,8 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 /// - **Order.** Notices may arrive late, in any order, and more than once. Typing ends by itself after
 ///   8 s, so a lost end is repaired. A repeated kick closes no new connection. Markers only move forward, so a client
 ///   ignores a lower one.
+/// - **Delay.** A bus that knows for how long a notice was on its way, at least, calls [`BusSink::receive_late`]. A
+///   late kick then closes no connection that is newer. A time that is too long would let a kick miss connections.
 /// - **Echo.** A node may receive its own notices. It ignores them.
 ///
 /// # Examples
@@ -72,8 +75,8 @@ impl<B: Bus + ?Sized> Bus for Arc<B> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusEvent<'a> {
-    /// A node has published a notice.
-    Notice(&'a NodeId, &'a Notice),
+    /// A node has published a notice, at least this long ago.
+    Notice(&'a NodeId, &'a Notice, Duration),
     /// A node is reachable, or notices of it may have been lost.
     NodeJoined(&'a NodeId),
     /// A node is not reachable any more.
@@ -91,9 +94,14 @@ impl BusSink {
         Self(Arc::new(receive))
     }
 
-    /// Takes a notice of another node.
+    /// Takes a notice of another node. It is not known for how long it was on its way.
     pub fn receive(&self, from: &NodeId, notice: &Notice) {
-        (self.0)(BusEvent::Notice(from, notice));
+        self.receive_late(from, notice, Duration::ZERO);
+    }
+
+    /// Takes a notice that another node published at least this long ago.
+    pub fn receive_late(&self, from: &NodeId, notice: &Notice, delay: Duration) {
+        (self.0)(BusEvent::Notice(from, notice, delay));
     }
 
     /// Records that a node is reachable, or that notices of it may have been lost. This node then asks it for its

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, RoomName, User, UserKey};
+use crate::{NodeId, Role, RoomName, User, UserKey};
 
 /// A message between nodes.
 ///
@@ -29,6 +29,10 @@ pub enum Notice {
         user: User,
         /// The present state.
         state: NodePresence,
+        /// The highest role that the credentials and the host give the user there. A role that does not
+        /// [protect](Role::protects) is left out. A node of an earlier version sends none.
+        #[serde(default, skip_serializing_if = "is_without_effect")]
+        role: Role,
         /// The version of the node's state. It grows with each notice of the node.
         version: u64,
     },
@@ -56,12 +60,18 @@ pub enum Notice {
         /// True if the rules of the room allow receipts.
         receipt: bool,
     },
-    /// A user no longer follows a room. It may be late, so a node asks the store if it is still so.
-    Unfollowed {
+    /// A user no longer follows a room, or follows a direct room that was opened. It may be late, so a node asks the
+    /// store if it is still so. A node of an earlier version takes each of them for the first one, and does nothing
+    /// because of the store's answer.
+    #[serde(rename = "unfollowed")]
+    Followed {
         /// The room.
         room: RoomName,
         /// The user.
         user: UserKey,
+        /// True if the user follows the room.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        on: bool,
     },
     /// A room has new entries. A node publishes it at most once per second for each room.
     Activity {
@@ -112,8 +122,27 @@ pub enum NodePresence {
 
 /// A user in a roster. Its serialized form states if the user is a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RosterEntry(#[serde(with = "chat_proto::user_record")] pub User);
+#[non_exhaustive]
+pub struct RosterEntry {
+    /// The user.
+    #[serde(flatten, with = "chat_proto::user_record")]
+    pub user: User,
+    /// The role, as in [`Notice::Presence`].
+    #[serde(default, skip_serializing_if = "is_without_effect")]
+    pub role: Role,
+}
+
+impl RosterEntry {
+    /// Returns the entry of a user with a role.
+    pub fn new(user: User, role: Role) -> Self {
+        Self { user, role }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
+fn is_without_effect(role: &Role) -> bool {
+    !role.protects()
+}
 
 /// The error of bytes that are not a notice of this version of the chat.
 #[derive(Debug, thiserror::Error)]

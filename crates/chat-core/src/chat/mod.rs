@@ -123,7 +123,7 @@ impl Chat {
     ///
     /// The call concerns the connections that exist now, including those whose user is being identified. The user may
     /// connect again, unless [`Identify`](crate::Identify) refuses it. A node that is not reachable does not get the
-    /// call.
+    /// call. On another node, a connection may be closed that is newer by less than the time of a notice on its way.
     ///
     /// ```
     /// use chat_core::{Chat, Identity, User, UserKey};
@@ -237,10 +237,10 @@ impl Shared {
     /// Takes a notice of the bus.
     fn receive(&self, received: BusEvent<'_>) {
         match received {
-            BusEvent::Notice(from, Notice::Kick { user, version }) if *from != self.rooms.nodes.id => {
-                self.sessions.kick_from(from, user, *version);
+            BusEvent::Notice(from, Notice::Kick { user, version }, delay) if *from != self.rooms.nodes.id => {
+                self.sessions.kick_from(from, user, *version, delay);
             }
-            BusEvent::Notice(from, notice) if self.rooms.nodes.has_joined(from) => {
+            BusEvent::Notice(from, notice, _) if self.rooms.nodes.has_joined(from) => {
                 self.tell_connections(notice);
                 self.rooms.receive(received);
             }
@@ -248,7 +248,7 @@ impl Shared {
         }
     }
 
-    /// Tells the connections of a user on this node what the user has done on another one.
+    /// Tells the connections of a user on this node what has happened on another one.
     fn tell_connections(&self, notice: &Notice) {
         match notice {
             Notice::Read { room, user, epoch, seq, .. } => {
@@ -257,9 +257,9 @@ impl Shared {
                     self.sessions.inboxes(&user.key()).iter().for_each(|inbox| inbox.note_read(room, *seq));
                 }
             }
-            Notice::Unfollowed { room, user } => {
-                let ended = (user.clone(), room.clone(), false);
-                self.sessions.announce_follow(&self.rooms, &self.reads, ended);
+            Notice::Followed { room, user, on } => {
+                let change = (user.clone(), room.clone(), *on);
+                self.sessions.announce_follow(&self.rooms, &self.reads, change);
             }
             _ => {}
         }

@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Announced(Mutex<HashMap<RoomName, bool>>);
 
-/// The task that tells the other nodes about the activity of a room.
+/// The task that tells the other nodes about further activity of a room.
 struct Announcer {
     rooms: Weak<Rooms>,
     room: RoomName,
@@ -59,15 +59,15 @@ impl Rooms {
         Ok(may_have && self.standing(room, user).await?.0.receipts)
     }
 
-    /// Tells the other nodes that a user no longer follows a room.
-    pub(crate) fn announce_unfollowed(&self, room: &RoomName, user: &UserKey) {
+    /// Tells the other nodes that a user no longer follows a room, or follows a direct room that was opened.
+    pub(crate) fn announce_followed(&self, room: &RoomName, user: &UserKey, on: bool) {
         if !self.nodes.is_alone() {
-            self.nodes.publish(&Notice::Unfollowed { room: room.clone(), user: user.clone() });
+            self.nodes.publish(&Notice::Followed { room: room.clone(), user: user.clone(), on });
         }
     }
 
     /// Tells the other nodes that this one has stored an entry of a room: they may have followers of it, and may not
-    /// have it open.
+    /// have it open. They hear of it before that of which the caller tells them next.
     pub(super) fn announce_activity(self: &Arc<Self>, room: &RoomName) {
         if self.nodes.is_alone() {
             return;
@@ -80,6 +80,7 @@ impl Rooms {
         let Ok(runtime) = Handle::try_current() else { return };
         announced.insert(room.clone(), false);
         drop(announced);
+        self.nodes.publish(&Notice::Activity { room: room.clone() });
         let announcer = Announcer { rooms: Arc::downgrade(self), room: room.clone(), done: false };
         runtime.spawn(announcer.run());
     }
@@ -88,9 +89,6 @@ impl Rooms {
 impl Announcer {
     async fn run(mut self) {
         loop {
-            let Some(rooms) = self.rooms.upgrade() else { return };
-            rooms.nodes.publish(&Notice::Activity { room: self.room.clone() });
-            drop(rooms);
             sleep(INTERVAL).await;
             let Some(rooms) = self.rooms.upgrade() else { return };
             let mut announced = rooms.announced.0.lock();
@@ -100,6 +98,8 @@ impl Announcer {
                 self.done = true;
                 return;
             }
+            drop(announced);
+            rooms.nodes.publish(&Notice::Activity { room: self.room.clone() });
         }
     }
 }

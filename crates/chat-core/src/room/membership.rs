@@ -77,7 +77,7 @@ impl Membership {
                 state.write_directly(&member);
             }
             state.wake(&member);
-            rooms.announce_presence(state, &user, false);
+            rooms.announce_presence(state, &user, &seat, true);
             Ok::<_, JoinError>((member, joined, state.rights_seq() > admitted.head))
         });
         let (member, mut joined, is_outdated) = entered.inspect_err(|_| rooms.left(&room))?;
@@ -227,7 +227,9 @@ impl Membership {
 
     /// Records the rights with which the user stays in the room.
     pub(crate) fn stay(&mut self, admitted: Admitted) {
-        self.seat.set_granted(admitted.granted);
+        if let Some(user) = &self.user {
+            self.rooms.set_granted(&self.room, user, &self.seat, admitted.granted);
+        }
         self.admitted = Some(admitted);
     }
 
@@ -269,7 +271,7 @@ impl Drop for Membership {
                 None => {}
             }
             if let Some(user) = &self.user {
-                self.rooms.announce_presence(state, user, self.seat.has_left());
+                self.rooms.announce_presence(state, user, &self.seat, false);
             }
             state.is_empty()
         });

@@ -7,6 +7,7 @@ mod budget;
 mod call;
 mod departures;
 mod flush;
+mod granted;
 mod inbox;
 mod live;
 mod markers;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::bus::{BusEvent, NodeId, NodePresence, Notice, RosterEntry};
+use crate::room::granted::roles_here;
 use crate::room::{LiveRoom, Rooms};
-use crate::{RoomName, timer};
+use crate::{RoomName, User, timer};
 
 /// The maximum number of rooms in one request.
 const MAX_ROOMS: usize = 100;
@@ -22,12 +23,14 @@ impl Rooms {
         match received {
             BusEvent::NodeJoined(node) if *node != self.nodes.id => self.node_joined(node),
             BusEvent::NodeLeft(node) => self.node_left(node),
-            BusEvent::Notice(from, Notice::RosterRequest { to, rooms }) if *from != self.nodes.id => {
+            BusEvent::Notice(from, Notice::RosterRequest { to, rooms }, _) if *from != self.nodes.id => {
                 if to.as_ref().is_none_or(|to| *to == self.nodes.id) {
                     rooms.iter().take(MAX_ROOMS).for_each(|room| self.publish_roster(from, room));
                 }
             }
-            BusEvent::Notice(from, notice) if self.nodes.has_joined(from) => self.receive_state(from, notice),
+            BusEvent::Notice(from, notice, _) if self.nodes.has_joined(from) => {
+                self.receive_state(from, notice);
+            }
             BusEvent::Notice(..) | BusEvent::NodeJoined(_) => {}
         }
     }
@@ -35,10 +38,10 @@ impl Rooms {
     fn receive_state(self: &Arc<Self>, from: &NodeId, notice: &Notice) {
         let node = from.as_str();
         match notice {
-            Notice::Presence { room, user, state, version } => {
+            Notice::Presence { room, user, state, role, version } => {
                 let Some(room) = self.find(room) else { return };
                 self.change_roster(&room, |room| match state {
-                    NodePresence::Connected => room.enter_remote(node, user, *version),
+                    NodePresence::Connected => room.enter_remote(node, user, *role, *version),
                     _ => room.leave_remote(node, user, *version, *state == NodePresence::Left),
                 });
                 self.ask_if_uncertain(from, &room);
@@ -57,7 +60,7 @@ impl Rooms {
             Notice::Roster { to, room, users, version } if *to == self.nodes.id => {
                 let open = self.find(room);
                 if let Some(room) = &open {
-                    let users = users.iter().map(|RosterEntry(user)| user);
+                    let users = users.iter().map(|entry| (&entry.user, entry.role));
                     self.change_roster(room, |room| room.set_node(node, *version, users));
                 }
                 self.nodes.answered(room, from);
@@ -114,7 +117,10 @@ impl Rooms {
         let before = self.nodes.next_version();
         let (users, version) = self.find(name).map_or((Vec::new(), before), |room| {
             let state = room.state();
-            let users = state.roster().local().cloned().map(RosterEntry).collect();
+            let roles = roles_here(&state);
+            let role = |user: &User| roles.get(&user.key()).copied().unwrap_or_default();
+            let users =
+                state.roster().local().map(|user| RosterEntry::new(user.clone(), role(user))).collect();
             // Under the lock of the room, like the versions of changes.
             (users, self.nodes.next_version())
         });

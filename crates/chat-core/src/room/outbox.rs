@@ -1,11 +1,13 @@
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use chat_proto::room::Room as RoomState;
 use parking_lot::Mutex;
 
 use crate::bus::{NodePresence, Notice};
-use crate::room::Rooms;
-use crate::{RoomName, User, UserKey};
+use crate::room::granted::role_here;
+use crate::room::{Rooms, Seat};
+use crate::{Role, RoomName, User, UserKey};
 
 /// The changes on their way to the bus: at most one state for each user in each room, however slow the bus is.
 ///
@@ -25,7 +27,7 @@ struct Queue {
 #[derive(Debug)]
 struct Change {
     user: User,
-    presence: Option<(NodePresence, u64)>,
+    presence: Option<(NodePresence, Role, u64)>,
     typing: Option<bool>,
 }
 
@@ -48,8 +50,8 @@ impl Outbox {
         }
         while let Some((room, change)) = self.next() {
             let Change { user, presence, typing } = change;
-            if let Some((state, version)) = presence {
-                publish(&Notice::Presence { room: room.clone(), user: user.clone(), state, version });
+            if let Some((state, role, version)) = presence {
+                publish(&Notice::Presence { room: room.clone(), user: user.clone(), state, role, version });
             }
             if let Some(active) = typing {
                 publish(&Notice::Typing { room, user, active });
@@ -68,20 +70,42 @@ impl Outbox {
 }
 
 impl Rooms {
-    /// Queues the presence of a user on this node in a room, whose lock is held, if it may have changed. `has_left` is
-    /// true if the user left on purpose.
-    pub(crate) fn announce_presence<W>(&self, room: &RoomState<W>, user: &User, has_left: bool) {
+    /// Queues the presence of a user on this node in a room, whose lock is held, if it has changed. The connection with
+    /// this seat has entered, or has left.
+    pub(super) fn announce_presence(
+        &self,
+        room: &RoomState<Arc<Seat>>,
+        user: &User,
+        seat: &Seat,
+        has_entered: bool,
+    ) {
         if self.nodes.is_alone() {
             return;
         }
-        let state = match room.roster().local_connections(user) {
-            0 if has_left => NodePresence::Left,
+        let connections = room.roster().local_connections(user);
+        let is_first_or_last = connections == usize::from(has_entered);
+        let state = match connections {
+            0 if seat.has_left() => NodePresence::Left,
             0 => NodePresence::Disconnected,
-            1 => NodePresence::Connected,
-            _ => return,
+            _ => NodePresence::Connected,
         };
+        if seat.granted().protects() {
+            // Another connection of the user may have a higher role.
+            self.queue_presence(room, user, (state, role_here(room, user)));
+        } else if is_first_or_last {
+            self.queue_presence(room, user, (state, Role::None));
+        }
+    }
+
+    /// Queues the presence and the role of a user on this node in a room, whose lock is held.
+    pub(super) fn queue_presence(
+        &self,
+        room: &RoomState<Arc<Seat>>,
+        user: &User,
+        (state, role): (NodePresence, Role),
+    ) {
         let version = self.nodes.next_version();
-        self.nodes.outbox.push(room.name(), user, |change| change.presence = Some((state, version)));
+        self.nodes.outbox.push(room.name(), user, |change| change.presence = Some((state, role, version)));
     }
 
     /// Queues that a user started or stopped typing.
@@ -111,7 +135,8 @@ mod tests {
         let users = ["ann", "bob"].map(|name| User::guest(name).unwrap());
         for version in 1..=1_000 {
             for user in &users {
-                outbox.push(&room, user, |change| change.presence = Some((NodePresence::Connected, version)));
+                let presence = (NodePresence::Connected, Role::Owner, version);
+                outbox.push(&room, user, |change| change.presence = Some(presence));
                 outbox.push(&room, user, |change| change.typing = Some(version % 2 == 0));
             }
         }
@@ -122,9 +147,9 @@ mod tests {
             published.borrow_mut().push(notice.clone());
         });
         let expected = users.into_iter().flat_map(|user| {
-            let (room, state, version) = (room.clone(), NodePresence::Connected, 1_000);
+            let (room, state, role, version) = (room.clone(), NodePresence::Connected, Role::Owner, 1_000);
             let typing = Notice::Typing { room: room.clone(), user: user.clone(), active: true };
-            [Notice::Presence { room, user, state, version }, typing]
+            [Notice::Presence { room, user, state, role, version }, typing]
         });
         assert_eq!(published.into_inner(), expected.collect::<Vec<_>>());
         assert!(!outbox.0.lock().is_publishing);

@@ -55,7 +55,7 @@ impl Seat {
         *self.granted.lock()
     }
 
-    pub(crate) fn set_granted(&self, granted: Role) {
+    pub(super) fn set_granted(&self, granted: Role) {
         *self.granted.lock() = granted;
     }
 

@@ -31,11 +31,13 @@ impl Host {
         let other = UserKey::new(with.id());
         let opened = self.open_direct(&room, with).await?;
         if opened && other != user {
+            rooms.announce_followed(&name, &other, true);
             peers.sessions.announce_follow(&rooms, &reads, (other, name.clone(), true));
         }
         let entered = self.enter(Arc::clone(&reads), room, from).await;
         // After that, so that the connection gets no activity of the room that it joins.
         if opened {
+            rooms.announce_followed(&name, &user, true);
             peers.sessions.announce_follow(&rooms, &reads, (user, name, true));
         }
         entered

@@ -88,7 +88,7 @@ impl Host {
         until: Instant,
     ) -> Result<Option<Admitted>, Unavailable> {
         if let Ok(granted) = self.role(room.name()).await {
-            seat.set_granted(granted);
+            self.rooms.set_granted(&room, self.user(), &seat, granted);
             if granted == admitted.granted {
                 return Ok(Some(admitted));
             }
@@ -121,13 +121,17 @@ impl Host {
     }
 }
 
-/// Sets the name of the user on whom an act acts, if the user is in the room. Returns the role that the credentials of
-/// that user give.
+/// Sets the name of the user on whom an act acts, if the user is in the room, on any node. Returns the role that the
+/// credentials of that user give.
 pub(crate) fn with_target(room: &LiveRoom, act: &mut Act) -> Role {
     let mut granted = Role::None;
     if let Act::Role { user, .. } | Act::Restrict { user, .. } | Act::Purge { user } = act {
         let state = room.state();
         let id = user.id().to_owned();
+        for (known, role) in state.roster().of_id(&id) {
+            *user = known.clone();
+            granted = granted.max(role);
+        }
         for (known, seat) in state.members_of(&id) {
             *user = known.clone();
             granted = granted.max(seat.granted());

@@ -270,7 +270,7 @@ impl Host {
         within(&self.rooms, self.rooms.store.follow(&user, &name, on, max)).await?;
         peers.announce_follow(&user, &name, on);
         if !on {
-            self.rooms.announce_unfollowed(&name, &user);
+            self.rooms.announce_followed(&name, &user, false);
         }
         Ok(Done::Outcome(Outcome::Followed(on)))
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::follow_state::FollowChanges;
 use super::kicks::RemoteKicks;
@@ -45,8 +46,17 @@ struct Index {
     /// Connections whose user is not known yet.
     reserved: BTreeMap<u64, Reserved>,
     kicks: u64,
-    /// The kicks since the first of those connections, with their numbers.
-    recent: VecDeque<(u64, UserKey)>,
+    /// The kicks since the first of those connections.
+    recent: VecDeque<Kick>,
+}
+
+/// A kick, which closes the connections of a user that are not newer.
+#[derive(Debug)]
+struct Kick {
+    number: u64,
+    user: UserKey,
+    /// The time at which it was given. On another node, that is before it arrives here.
+    at: Instant,
 }
 
 /// A connection whose user is not known yet.
@@ -54,20 +64,22 @@ struct Index {
 struct Reserved {
     /// The number of kicks before it.
     kicks: u64,
+    since: Instant,
     /// `None` if the connection is not open yet. Otherwise it waits for a `hello`.
     control: Option<Arc<Control>>,
 }
 
 impl Index {
-    /// Returns true if a user was kicked after this number of kicks.
-    fn was_kicked(&self, user: &UserKey, before: u64) -> bool {
-        self.recent.iter().rev().take_while(|(number, _)| *number > before).any(|(_, kicked)| kicked == user)
+    /// Returns true if a user was kicked since a connection was reserved.
+    fn was_kicked(&self, user: &UserKey, reserved: &Reserved) -> bool {
+        let kicks = self.recent.iter().rev().take_while(|kick| kick.number > reserved.kicks);
+        kicks.into_iter().any(|kick| kick.user == *user && kick.at >= reserved.since)
     }
 
     /// Forgets the kicks that no reserved connection can have missed.
     fn forget_kicks(&mut self) {
         let first = self.reserved.first_key_value().map_or(self.kicks, |(_, reserved)| reserved.kicks);
-        while self.recent.front().is_some_and(|(number, _)| *number <= first) {
+        while self.recent.front().is_some_and(|kick| kick.number <= first) {
             self.recent.pop_front();
         }
     }
@@ -88,6 +100,8 @@ pub(crate) struct Control {
     pub(crate) inbox: Arc<Inbox>,
     /// `None` if the connection waits for a `hello`.
     user: Option<User>,
+    /// The time from which the connection counts.
+    since: Instant,
     kicked: AtomicBool,
 }
 
@@ -151,7 +165,8 @@ impl Sessions {
             let mut index = self.index.lock();
             index.last += 1;
             let (connection, before) = (index.last, index.kicks);
-            index.reserved.insert(connection, Reserved { kicks: before, control: None });
+            let since = Instant::now();
+            index.reserved.insert(connection, Reserved { kicks: before, since, control: None });
             connection
         };
         let id = getrandom::u64().expect("the operating system always has random numbers once it is up");
@@ -222,12 +237,21 @@ impl Sessions {
 
     /// Closes all connections of a user. Returns their number.
     pub(crate) fn kick(&self, user: &UserKey) -> usize {
+        self.kick_as_of(user, Duration::ZERO)
+    }
+
+    /// Closes the connections of a user that existed this long ago. Returns their number.
+    fn kick_as_of(&self, user: &UserKey, delay: Duration) -> usize {
         let mut index = self.index.lock();
+        // Under the lock, so that no connection is there that began later.
+        let now = Instant::now();
+        let at = now.checked_sub(delay).unwrap_or(now);
         index.kicks += 1;
-        let number = index.kicks;
-        index.recent.push_back((number, user.clone()));
+        let kick = Kick { number: index.kicks, user: user.clone(), at };
+        index.recent.push_back(kick);
         index.forget_kicks();
-        let controls = index.admitted.get(user).cloned().unwrap_or_default();
+        let mut controls = index.admitted.get(user).cloned().unwrap_or_default();
+        controls.retain(|control| control.since <= at);
         controls.iter().for_each(|control| control.kicked.store(true, Ordering::SeqCst));
         drop(index);
         let count = controls.len();
@@ -235,10 +259,11 @@ impl Sessions {
         count
     }
 
-    /// Closes all connections of a user that another node has kicked. A repeated kick changes nothing.
-    pub(crate) fn kick_from(&self, node: &NodeId, user: &UserKey, version: u64) {
+    /// Closes the connections of a user that another node has kicked, at least this long ago. A repeated kick changes
+    /// nothing.
+    pub(crate) fn kick_from(&self, node: &NodeId, user: &UserKey, version: u64, delay: Duration) {
         if self.remote_kicks.lock().is_new(node, user, version) {
-            self.kick(user);
+            self.kick_as_of(user, delay);
         }
     }
 
@@ -291,7 +316,8 @@ impl Reservation {
 
     /// Opens the connection without a user, who is [admitted](Permit::admit) later.
     pub(crate) fn open(self) -> Permit {
-        let control = Arc::new(Control { inbox: Arc::default(), user: None, kicked: AtomicBool::new(false) });
+        let (inbox, kicked) = (Arc::default(), AtomicBool::new(false));
+        let control = Arc::new(Control { inbox, user: None, since: Instant::now(), kicked });
         if let Some(reserved) = self.sessions.index.lock().reserved.get_mut(&self.connection) {
             reserved.control = Some(Arc::clone(&control));
         }
@@ -314,9 +340,10 @@ impl Reservation {
             return Err(AdmitError::FullForUser);
         }
         let reserved = index.reserved.remove(&self.connection);
-        let was_kicked = reserved.is_some_and(|reserved| index.was_kicked(&key, reserved.kicks));
-        let control =
-            Arc::new(Control { inbox, user: Some(user.clone()), kicked: AtomicBool::new(was_kicked) });
+        let was_kicked = reserved.as_ref().is_some_and(|reserved| index.was_kicked(&key, reserved));
+        let since = reserved.map_or_else(Instant::now, |reserved| reserved.since);
+        let (user, kicked) = (Some(user.clone()), AtomicBool::new(was_kicked));
+        let control = Arc::new(Control { inbox, user, since, kicked });
         // Most users have one connection.
         index.admitted.entry(key).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(&control));
         index.forget_kicks();

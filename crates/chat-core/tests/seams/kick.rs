@@ -1,7 +1,16 @@
-use chat_core::{Chat, CloseCode, Identity, User};
-use chat_testkit::{Frame, Peer, connect, lobby, member, settle, start, ticket};
-use futures_util::FutureExt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::{
+    Bus, BusSink, Chat, CloseCode, Denied, Endpoint, Identify, IdentifyRequest, Identity, NodeId, Notice,
+    User, async_trait,
+};
+use chat_testkit::{Frame, Peer, connect, lobby, member, pass, settle, start, start_on, ticket};
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use serde_json::json;
 
 fn ann() -> User {
     User::guest("ann").expect("a name")
@@ -70,7 +79,7 @@ async fn a_handler_is_notified_of_a_kick_and_a_drain() {
     chat.kick(ann());
     assert_eq!(kicked.await.ok(), Some(CloseCode::Kicked));
     assert!((&mut drained).now_or_never().is_none());
-    chat.drain(std::time::Duration::from_secs(1)).await;
+    chat.drain(Duration::from_secs(1)).await;
     assert_eq!(drained.await.ok(), Some(CloseCode::Restarting));
     assert_eq!(chat.counts().connections, 0);
 }
@@ -89,4 +98,75 @@ async fn a_kick_does_not_wait_for_a_peer_that_does_not_read() {
     assert_eq!(chat.counts().sessions, 0);
     peer.until_gone().await;
     assert_eq!(peer.closed_with(), Some(Some(4503)));
+}
+
+/// A bus whose notices come from the test.
+#[derive(Clone, Default)]
+struct Held(Arc<Mutex<Option<BusSink>>>);
+
+impl Bus for Held {
+    fn connect(&self, _node: &NodeId, sink: BusSink) {
+        *self.0.lock() = Some(sink);
+    }
+
+    fn publish(&self, _node: &NodeId, _notice: &Notice) {}
+}
+
+impl Held {
+    /// Delivers a kick of Ann that another node has given this long ago.
+    fn kick(&self, version: u64, seconds: u64) {
+        let (node, kick) = ("b".parse().expect("a name"), Notice::Kick { user: ann().key(), version });
+        let sink = self.0.lock().clone().expect("connected");
+        sink.receive_late(&node, &kick, Duration::from_secs(seconds));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_kick_of_another_node_closes_no_newer_connection() {
+    let bus = Held::default();
+    let chat = Chat::builder().bus(bus.clone()).build();
+    let (mut old, reserved) = (connect(&chat, "ann").await, ticket(&chat, "/ws?name=ann").await);
+    pass(2.0).await;
+    let mut new = connect(&chat, "ann").await;
+    bus.kick(1, 1);
+    assert_kicked(&mut old).await;
+    let (ticket, guard) = reserved;
+    assert!(guard.observe(101).is_none());
+    assert_kicked(&mut Peer::new(|wire| ticket.start(async { Ok::<_, std::convert::Infallible>(wire) })))
+        .await;
+    assert_eq!(new.ask(json!({"type": "ping"})).await["type"], "pong");
+    bus.kick(2, 0);
+    assert_kicked(&mut new).await;
+}
+
+/// A host that learns each user from the `hello`, whose token is the name of a guest.
+struct Hello;
+
+#[async_trait]
+impl Identify for Hello {
+    async fn identify(&self, _: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
+        Err(Denied::HelloRequired)
+    }
+
+    async fn hello(&self, token: &str, _: Option<SocketAddr>) -> Result<Identity, Denied> {
+        User::guest(token).map(Identity::from).map_err(|_| Denied::Unauthorized)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_kick_concerns_the_connections_whose_user_was_being_identified() {
+    let bus = Held::default();
+    let chat = Chat::builder().bus(bus.clone()).build();
+    let endpoint = Endpoint::new(chat.clone()).identify(Hello);
+    let mut old = start_on(&endpoint, "/ws").await;
+    pass(2.0).await;
+    let mut new = start_on(&endpoint, "/ws").await;
+    bus.kick(1, 1);
+    for peer in [&old, &new] {
+        peer.send(json!({"type": "hello", "token": "ann"}));
+    }
+    assert_kicked(&mut old).await;
+    assert_eq!(new.event().await["type"], "welcome");
+    assert_eq!(new.ask(json!({"type": "ping"})).await["type"], "pong");
+    assert_eq!(chat.counts().connections, 1);
 }

@@ -10,6 +10,7 @@ mod opening;
 mod partition;
 mod repair;
 mod subscribe;
+mod users;
 mod waking;
 
 use chat_core::{Chat, NewMessage, RoomName, StoredMessage, Text, User};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_core::{Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, RosterEntry, User, UserKey};
+use chat_core::{Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, Role, RosterEntry, User, UserKey};
 use chat_testkit::{Cluster, Peer, connect, guest, lobby, member, pass, seconds_until, settle};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ async fn all_joins_of_a_room_that_opens_wait_for_the_users_of_other_nodes() {
     settle().await;
     bob.send(json!({"type": "join", "room": "lobby"}));
     assert_eq!(bob.events().await, NOTHING, "the users of the other node are not known");
-    let users = vec![RosterEntry(User::guest("eve").expect("a name"))];
+    let users = vec![RosterEntry::new(User::guest("eve").expect("a name"), Role::None)];
     let to = "a".parse().expect("a name");
     bus.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version: 1 });
     assert_eq!(bob.event().await["type"], "joined");
@@ -183,7 +183,8 @@ async fn a_state_that_comes_after_many_removals_is_asked_for() {
     pass(10.0).await;
     let state = |name: &str, state, version| {
         let user = User::guest(name).expect("a name");
-        bus.sink().receive(&other(), &Notice::Presence { room: lobby(), user, state, version });
+        let role = Role::None;
+        bus.sink().receive(&other(), &Notice::Presence { room: lobby(), user, state, role, version });
     };
     for version in 11..=80 {
         state(&format!("u{version}"), NodePresence::Left, version);
@@ -193,7 +194,7 @@ async fn a_state_that_comes_after_many_removals_is_asked_for() {
     state("bob", NodePresence::Connected, 6);
     let request = Notice::RosterRequest { to: Some(other()), rooms: vec![lobby()] };
     assert_eq!(*bus.notices.lock(), [request], "one request is on its way");
-    let users = vec![RosterEntry(User::guest("ann").expect("a name"))];
+    let users = vec![RosterEntry::new(User::guest("ann").expect("a name"), Role::None)];
     let to = "a".parse().expect("a name");
     bus.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version: 81 });
     assert_eq!(watcher.events().await, [presence("ann", "joined")]);
@@ -208,8 +209,8 @@ async fn notices_of_a_node_that_has_not_joined_are_ignored_except_kicks() {
     let mut watcher = watcher(&chat).await;
     let ghost = User::guest("ghost").expect("a name");
     let stranger: NodeId = "stranger".parse().expect("a name");
-    let (room, user) = (lobby(), ghost.clone());
-    let joined = Notice::Presence { room, user, state: NodePresence::Connected, version: u64::MAX };
+    let (room, user, state, role) = (lobby(), ghost.clone(), NodePresence::Connected, Role::None);
+    let joined = Notice::Presence { room, user, state, role, version: u64::MAX };
     bus.sink().receive(&stranger, &joined);
     assert_eq!(watcher.events().await, NOTHING);
     bus.sink().receive(&other(), &joined);

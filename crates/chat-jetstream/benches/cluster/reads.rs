@@ -74,7 +74,7 @@ pub(crate) async fn run(nodes: &Nodes, servers: &Servers) -> Result<(), Box<dyn 
     let user = User::new("service:clerk", "Clerk")?;
     let (room, state, version) =
         ("lobby".parse()?, chat_core::NodePresence::Connected, 1_700_000_000_000_000);
-    let notice = Notice::Presence { room, user, state, version }.encode();
+    let notice = Notice::Presence { room, user, state, role: chat_core::Role::None, version }.encode();
     let start = Instant::now();
     let decoded = (0..100_000).filter(|_| Notice::decode(&notice).is_ok()).count();
     println!("| decoding a notice: us | {:.2} |", start.elapsed().as_secs_f64() * 1e6 / decoded as f64);

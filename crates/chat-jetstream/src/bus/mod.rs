@@ -1,11 +1,13 @@
 //! A bus between the servers of a chat, on the same servers of NATS.
 
+mod clock;
 mod packet;
 mod peer;
 mod task;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use chat_core::{Bus, BusSink, NodeId, Notice};
@@ -22,10 +24,17 @@ use self::task::Task;
 /// The notices that wait to be sent. Further ones are lost, and the other nodes ask for the users of this one.
 const MAX_WAITING: usize = 16 * 1024;
 
+/// A notice that waits to be sent, with the time at which it was published.
+type Waiting = (Duration, Notice);
+
 /// The bus of a chat on several servers, over the servers of NATS. It needs no stream.
 ///
 /// Each notice has a number, so that a node notices a lost one. Then both nodes exchange their users. Each node gives a
 /// sign of life every second. It has left if there was none for 4 s.
+///
+/// Each message has the time at which it was published, by a clock of the node that begins with the bus. So the bus
+/// tells for how long a notice was on its way, compared with the fastest of the last messages of its node, whatever
+/// time the machines have.
 ///
 /// ```no_run
 /// use chat_core::Chat;
@@ -49,13 +58,15 @@ pub struct NatsBus {
     prefix: String,
     /// The runtime in which the bus was opened.
     runtime: Handle,
-    notices: mpsc::Sender<Notice>,
+    /// The beginning of the time of this node.
+    started: Instant,
+    notices: mpsc::Sender<Waiting>,
     /// The number of notices for which there was no place.
     refused: Arc<AtomicU64>,
     /// The number of other nodes that are reachable.
     others: Arc<AtomicU64>,
     /// The other end of the queue, until a node connects.
-    waiting: Mutex<Option<mpsc::Receiver<Notice>>>,
+    waiting: Mutex<Option<mpsc::Receiver<Waiting>>>,
 }
 
 impl NatsBus {
@@ -79,6 +90,7 @@ impl NatsBus {
             connection,
             prefix: format!("{}.b", options.stream),
             runtime: Handle::current(),
+            started: Instant::now(),
             notices,
             refused: Arc::default(),
             others: Arc::default(),
@@ -97,12 +109,13 @@ impl Bus for NatsBus {
         let Some(waiting) = self.waiting.lock().take() else { return };
         let (client, connection) = (self.client.clone(), Arc::clone(&self.connection));
         let others = Arc::clone(&self.others);
-        let task = Task::new(client, connection, self.prefix.clone(), node.clone(), (sink, others));
+        let names = (self.prefix.clone(), node.clone());
+        let task = Task::new(client, connection, self.started, names, (sink, others));
         self.runtime.spawn(task.run(waiting, Arc::clone(&self.refused)));
     }
 
     fn publish(&self, _node: &NodeId, notice: &Notice) {
-        if self.notices.try_send(notice.clone()).is_err() {
+        if self.notices.try_send((self.started.elapsed(), notice.clone())).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }

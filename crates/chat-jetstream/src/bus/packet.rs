@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chat_core::{NodeId, Notice};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,18 @@ pub(super) struct Packet {
     pub(super) from: NodeId,
     /// A random number of the node, which another one of the same name does not have.
     pub(super) life: u64,
+    /// The time since the start of the node, in microseconds, at which the message was given to the bus. A node of an
+    /// earlier version sends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sent: Option<u64>,
     pub(super) content: Content,
+}
+
+impl Packet {
+    /// Returns the time of the sender at which the message was given to the bus.
+    pub(super) fn sent(&self) -> Option<Duration> {
+        self.sent.map(Duration::from_micros)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use super::clock::Clock;
+
 /// The time without a message after which a node has left.
 const MAX_SILENCE: Duration = Duration::from_secs(4);
 
@@ -14,6 +16,7 @@ pub(super) struct Peer {
     /// The number of the last notice for this node, by the last sign of life. The notice may still be on its way, as it
     /// has another subject than the sign.
     announced: Option<u64>,
+    pub(super) clock: Clock,
 }
 
 /// The numbers of the notices that arrived on one subject.
@@ -38,8 +41,8 @@ impl Received {
 
 impl Peer {
     pub(super) fn new(life: u64) -> Self {
-        let (broadcasts, direct) = Default::default();
-        Self { life, seen: Instant::now(), broadcasts, direct, announced: None }
+        let (broadcasts, direct, clock) = Default::default();
+        Self { life, seen: Instant::now(), broadcasts, direct, announced: None, clock }
     }
 
     /// Records that a message of the node has arrived.

@@ -13,6 +13,7 @@ use crate::life::random_number;
 use crate::link::max_payload;
 use crate::node::Connection;
 
+use super::Waiting;
 use super::packet::{Content, Packet};
 use super::peer::Peer;
 
@@ -38,6 +39,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     client: Client,
     connection: Arc<Connection>,
+    /// The beginning of the time of this node.
+    started: Instant,
     prefix: String,
     node: NodeId,
     /// A random number, which another node of the same name does not have.
@@ -62,8 +65,8 @@ impl Task {
     pub(super) fn new(
         client: Client,
         connection: Arc<Connection>,
-        prefix: String,
-        node: NodeId,
+        started: Instant,
+        (prefix, node): (String, NodeId),
         (sink, others): (BusSink, Arc<AtomicU64>),
     ) -> Self {
         let (peers, left, direct, life) = (HashMap::new(), VecDeque::new(), BTreeMap::new(), random_number());
@@ -71,6 +74,7 @@ impl Task {
         Self {
             client,
             connection,
+            started,
             prefix,
             node,
             life,
@@ -86,7 +90,7 @@ impl Task {
     }
 
     /// Runs until the bus is dropped.
-    pub(super) async fn run(mut self, mut notices: mpsc::Receiver<Notice>, refused: Arc<AtomicU64>) {
+    pub(super) async fn run(mut self, mut notices: mpsc::Receiver<Waiting>, refused: Arc<AtomicU64>) {
         let (mut broadcasts, mut direct) = loop {
             match self.subscribe().await {
                 Ok(subscribed) => break subscribed,
@@ -108,7 +112,7 @@ impl Task {
                     self.expire();
                 }
                 notice = notices.recv() => match notice {
-                    Some(notice) => self.publish(notice).await,
+                    Some((published, notice)) => self.publish(published, notice).await,
                     None => return self.send(None, Content::Leaves).await,
                 },
                 Some(message) = broadcasts.next() => self.take(&message, false).await,
@@ -142,13 +146,14 @@ impl Task {
         to.map_or_else(|| self.prefix.clone(), |node| format!("{}.{node}", self.prefix))
     }
 
-    async fn publish(&mut self, notice: Notice) {
+    async fn publish(&mut self, published: Duration, notice: Notice) {
         let to = notice.recipient().cloned();
         let last = match &to {
             None => self.broadcasts,
             Some(node) => self.direct.get(node).copied().unwrap_or_default(),
         };
-        let Some(payload) = self.encode(Content::Notice { number: last + 1, notice }) else { return };
+        let content = Content::Notice { number: last + 1, notice };
+        let Some(payload) = self.encode(published, content) else { return };
         if payload.len() > max_payload(&self.client) {
             // It is not counted: the others would ask for it again and again.
             tracing::error!(bytes = payload.len(), "notice for other nodes is too large; it is left out");
@@ -170,13 +175,14 @@ impl Task {
 
     /// Sends a message. One that cannot be sent now is lost: the next number shows it.
     async fn send(&mut self, to: Option<&NodeId>, content: Content) {
-        if let Some(payload) = self.encode(content) {
+        if let Some(payload) = self.encode(self.started.elapsed(), content) {
             self.send_bytes(to, payload).await;
         }
     }
 
-    fn encode(&self, content: Content) -> Option<Vec<u8>> {
-        serde_json::to_vec(&Packet { from: self.node.clone(), life: self.life, content }).ok()
+    fn encode(&self, sent: Duration, content: Content) -> Option<Vec<u8>> {
+        let sent = u64::try_from(sent.as_micros()).ok();
+        serde_json::to_vec(&Packet { from: self.node.clone(), life: self.life, sent, content }).ok()
     }
 
     async fn send_bytes(&mut self, to: Option<&NodeId>, payload: Vec<u8>) {
@@ -188,7 +194,9 @@ impl Task {
     }
 
     async fn take(&mut self, message: &Message, is_direct: bool) {
-        let Ok(Packet { from, life, content }) = serde_json::from_slice(&message.payload) else { return };
+        let Ok(packet) = serde_json::from_slice::<Packet>(&message.payload) else { return };
+        let sent = packet.sent();
+        let Packet { from, life, content, .. } = packet;
         if from == self.node && life != self.life {
             self.hear_namesake(life);
         }
@@ -208,10 +216,11 @@ impl Task {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.saw();
+        let delay = sent.map(|sent| peer.clock.delay(sent, self.started.elapsed())).unwrap_or_default();
         match content {
             Content::Notice { number, notice } => {
                 let is_complete = peer.take(number, is_direct);
-                self.sink.receive(&from, &notice);
+                self.sink.receive_late(&from, &notice, delay);
                 if !is_complete {
                     self.miss(&from).await;
                 }

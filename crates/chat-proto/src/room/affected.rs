@@ -66,7 +66,11 @@ impl<W> Room<W> {
 
     /// Returns the members of this id: the user, and the wakers of that user's connections.
     pub fn members_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = (&'a User, &'a W)> {
-        let users = self.members.values().filter_map(|member| Some((member.user.as_ref()?, &member.waker)));
-        users.filter(move |(user, _)| user.id() == id)
+        self.connections().filter(move |(user, _)| user.id() == id)
+    }
+
+    /// Returns the user and the waker of each member.
+    pub fn connections(&self) -> impl Iterator<Item = (&User, &W)> {
+        self.members.values().filter_map(|member| Some((member.user.as_ref()?, &member.waker)))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::typing::Source;
 use super::{Room, RoomEvent};
-use crate::{Event, PresenceState, RoomName, User};
+use crate::{Event, PresenceState, Role, RoomName, User};
 
 impl<W> Room<W> {
     /// Lets a user whose last connection is lost stay until [`end_deferred`](Self::end_deferred), so that the user can
@@ -11,9 +11,10 @@ impl<W> Room<W> {
         self.defers_leaving = true;
     }
 
-    /// Records that a user has connections on another node. A state that is older than a known one changes nothing.
-    pub fn enter_remote(&mut self, node: &str, user: &User, version: u64) {
-        if self.roster.enter_remote(node, user, version) {
+    /// Records that a user has connections on another node, where the credentials and the host give this role. A state
+    /// that is older than a known one changes nothing.
+    pub fn enter_remote(&mut self, node: &str, user: &User, granted: Role, version: u64) {
+        if self.roster.enter_remote(node, user, granted, version) {
             self.announce(user, PresenceState::Joined);
         }
     }
@@ -27,8 +28,14 @@ impl<W> Room<W> {
         }
     }
 
-    /// Takes all users of another node. A state that is older than a known one changes nothing.
-    pub fn set_node<'a>(&mut self, node: &str, version: u64, users: impl IntoIterator<Item = &'a User>) {
+    /// Takes all users of another node, with the roles that they have there. A state that is older than a known one
+    /// changes nothing.
+    pub fn set_node<'a>(
+        &mut self,
+        node: &str,
+        version: u64,
+        users: impl IntoIterator<Item = (&'a User, Role)>,
+    ) {
         for (user, state) in self.roster.set_node(node, version, users, self.defers_leaving) {
             self.announce(&user, state);
         }

@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::{PresenceState, User, UserKey};
+use crate::{PresenceState, Role, User, UserKey};
 
 /// Removed users of one node that are remembered, so that an older state that comes late does not bring them back.
 const MAX_REMOVED: usize = 64;
@@ -17,11 +17,11 @@ const MAX_REMOVED: usize = 64;
 /// [`is_uncertain`](Self::is_uncertain) returns true until the node's users are [set](Self::set_node).
 ///
 /// ```
-/// use chat_proto::{Roster, User};
+/// use chat_proto::{Role, Roster, User};
 ///
 /// let (mut roster, ann) = (Roster::default(), User::guest("ann")?);
 /// assert!(roster.enter(&ann), "the first connection");
-/// roster.enter_remote("node-b", &ann, 7);
+/// roster.enter_remote("node-b", &ann, Role::None, 7);
 /// assert!(!roster.leave(&ann, false), "ann is still on the other node");
 /// assert_eq!(roster.members(), [ann]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -75,10 +75,18 @@ impl PartialOrd for ByName {
 struct Present {
     user: User,
     local: usize,
-    /// The other nodes on which the user has connections, with the versions of their states.
-    remote: BTreeMap<String, u64>,
+    /// The other nodes on which the user has connections, with their states.
+    remote: BTreeMap<String, Remote>,
     /// The place among those who leave later.
     deferred: Option<u64>,
+}
+
+/// The state of a user on another node.
+#[derive(Clone, Copy, Debug)]
+struct Remote {
+    version: u64,
+    /// The highest role that the credentials and the host give there.
+    granted: Role,
 }
 
 /// The versions of one node.
@@ -133,7 +141,7 @@ impl Present {
     }
 
     fn is_older(&self, node: &str, version: u64) -> bool {
-        self.remote.get(node).is_none_or(|known| *known < version)
+        self.remote.get(node).is_none_or(|known| known.version < version)
     }
 }
 
@@ -155,10 +163,10 @@ impl Roster {
         self.remove_if_gone(&key, is_deferred).is_some()
     }
 
-    /// Records that a user has connections on another node, in a version of that node's state. Returns true if the user
-    /// was not in the room.
-    pub fn enter_remote(&mut self, node: &str, user: &User, version: u64) -> bool {
-        self.is_news(node, &user.key(), version) && self.set_present(node, user, version)
+    /// Records that a user has connections on another node, in a version of that node's state. `granted` is the highest
+    /// role that the credentials and the host give there. Returns true if the user was not in the room.
+    pub fn enter_remote(&mut self, node: &str, user: &User, granted: Role, version: u64) -> bool {
+        self.is_news(node, &user.key(), version) && self.set_present(node, user, Remote { version, granted })
     }
 
     /// Returns true if a state of another node was ignored that may have been new. The users of the node must be asked
@@ -179,19 +187,21 @@ impl Roster {
         was_here && self.remove_if_gone(&key, is_deferred).is_some()
     }
 
-    /// Sets all users of another node, in a version of that node's state. Returns the users whose presence changes.
+    /// Sets all users of another node, with their roles as in [`enter_remote`](Self::enter_remote), in a version of
+    /// that node's state. Returns the users whose presence changes.
     pub fn set_node<'a>(
         &mut self,
         node: &str,
         version: u64,
-        users: impl IntoIterator<Item = &'a User>,
+        users: impl IntoIterator<Item = (&'a User, Role)>,
         is_deferred: bool,
     ) -> Vec<(User, PresenceState)> {
         let known = self.nodes.entry(node.to_owned()).or_default();
         if version <= known.complete {
             return Vec::new();
         }
-        let users: BTreeMap<_, _> = users.into_iter().map(|user| (user.key(), user)).collect();
+        let users: BTreeMap<_, _> =
+            users.into_iter().map(|(user, granted)| (user.key(), (user, granted))).collect();
         let mut gone = Vec::new();
         for (key, present) in &mut self.users {
             if !users.contains_key(key)
@@ -203,8 +213,9 @@ impl Roster {
         }
         let gone = gone.iter().filter_map(|key| self.remove_if_gone(key, is_deferred));
         let mut changes: Vec<_> = gone.map(|user| (user, PresenceState::Left)).collect();
-        for (key, user) in users {
-            if self.is_news(node, &key, version) && self.set_present(node, user, version) {
+        for (key, (user, granted)) in users {
+            if self.is_news(node, &key, version) && self.set_present(node, user, Remote { version, granted })
+            {
                 changes.push((user.clone(), PresenceState::Joined));
             }
         }
@@ -253,6 +264,16 @@ impl Roster {
         self.users.get(&user.key()).map_or(0, |present| present.local)
     }
 
+    /// Returns the users of this id, on any node: a guest, and one whom the host service knows. Each has the highest
+    /// role that the credentials and the host give on other nodes.
+    pub fn of_id(&self, id: &str) -> impl Iterator<Item = (&User, Role)> {
+        let users = UserKey::all_of_id(id).into_iter().filter_map(|key| self.users.get(&key));
+        users.map(|present| {
+            let granted = present.remote.values().map(|state| state.granted).max();
+            (&present.user, granted.unwrap_or_default())
+        })
+    }
+
     /// Returns true if a user is in the room, on any node.
     pub fn contains(&self, user: impl Into<UserKey>) -> bool {
         self.users.contains_key(&user.into())
@@ -295,7 +316,7 @@ impl Roster {
 
     fn age(&self, node: &str, user: &UserKey, version: u64) -> Age {
         match self.users.get(user).and_then(|present| present.remote.get(node)) {
-            Some(known) if *known < version => Age::New,
+            Some(known) if known.version < version => Age::New,
             Some(_) => Age::Old,
             None => self.nodes.get(node).map_or(Age::New, |known| known.age(user, version)),
         }
@@ -313,10 +334,10 @@ impl Roster {
         age == Age::New
     }
 
-    fn set_present(&mut self, node: &str, user: &User, version: u64) -> bool {
+    fn set_present(&mut self, node: &str, user: &User, state: Remote) -> bool {
         let key = user.key();
         let is_first = !self.contains(user);
-        self.entry(user).remote.insert(node.to_owned(), version);
+        self.entry(user).remote.insert(node.to_owned(), state);
         self.nodes.entry(node.to_owned()).or_default().removed.remove(&key);
         self.stay(&key);
         is_first

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Committed, Hole, Member, Room};
-use chat_proto::{Limits, Log, Page, PresenceMode, Range, StoredMessage, User};
+use chat_proto::{Limits, Log, Page, PresenceMode, Range, Role, StoredMessage, User};
 
 use crate::nodes::{Nodes, State};
 use crate::{append, room};
@@ -250,11 +250,11 @@ impl Model {
         let Some(notice) = self.nodes.deliver(which, is_kept) else { return };
         let (node, version) = (notice.node, notice.version);
         match notice.state {
-            State::User(user, true) => self.room.enter_remote(node, &guest(user), version),
+            State::User(user, true) => self.room.enter_remote(node, &guest(user), Role::None, version),
             State::User(user, false) => self.room.leave_remote(node, &guest(user), version, version % 2 == 0),
             State::All(users) => {
                 let users: Vec<_> = users.into_iter().map(guest).collect();
-                self.room.set_node(node, version, &users);
+                self.room.set_node(node, version, users.iter().map(|user| (user, Role::None)));
             }
         }
     }

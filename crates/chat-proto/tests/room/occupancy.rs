@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Joined, Member, Room};
-use chat_proto::{Limits, LogBounds, PresenceMode, User};
+use chat_proto::{Limits, LogBounds, PresenceMode, Role, User};
 use serde_json::{Value, json};
 
 use crate::room;
@@ -94,7 +94,7 @@ fn a_room_announces_each_user_again_at_nine_tenths_of_the_threshold() {
 fn a_room_without_members_takes_the_number_of_users_at_once() {
     let mut lobby = lobby(2);
     let users: Vec<_> = (1..=3).map(guest).collect();
-    lobby.set_node("b", 1, &users);
+    lobby.set_node("b", 1, users.iter().map(|user| (user, Role::None)));
     assert_eq!((lobby.presence(), lobby.deadline()), (PresenceMode::Count, None));
     let (member, joined) = join(&mut lobby, 4);
     assert_eq!((joined.members, joined.presence, lobby.deadline()), (4, PresenceMode::Count, None));
@@ -106,10 +106,10 @@ fn a_room_without_members_takes_the_number_of_users_at_once() {
 #[test]
 fn a_room_without_members_that_begins_to_count_ends_typing() {
     let mut lobby = lobby(3);
-    (1..=3).for_each(|number| lobby.enter_remote("b", &guest(number), 1));
+    (1..=3).for_each(|number| lobby.enter_remote("b", &guest(number), Role::None, 1));
     lobby.remote_typing(MILLIS(0), "b", &guest(1), true);
     lobby.handle_timer(MILLIS(0));
-    lobby.enter_remote("b", &guest(4), 1);
+    lobby.enter_remote("b", &guest(4), Role::None, 1);
     let (mut member, joined) = join(&mut lobby, 5);
     assert_eq!(joined.presence, PresenceMode::Count);
     lobby.handle_timer(MILLIS(20_000));

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use chat_proto::{Roster, User};
+use chat_proto::{Role, Roster, User};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -64,4 +64,30 @@ fn a_page_continues_after_a_user_who_has_left_and_separates_no_users_that_look_a
     roster.leave(&users[1], false);
     // The client does not know which one is a guest.
     assert_eq!(roster.page(Some(&users[1]), 2).members, [user("cid")]);
+}
+
+#[test]
+fn a_user_has_the_highest_role_of_the_newest_states_of_other_nodes() {
+    let (mut roster, ann) = (Roster::default(), User::new("7", "Ann").expect("a good name"));
+    let role = |roster: &Roster| {
+        let users: Vec<_> = roster.of_id("7").map(|(user, role)| (user.name().to_owned(), role)).collect();
+        users.first().map(|(name, role)| (name.clone(), *role, users.len()))
+    };
+    let known = |role| Some(("Ann".to_owned(), role, 1));
+    assert_eq!(role(&roster), None);
+    roster.enter_remote("b", &ann, Role::Owner, 4);
+    roster.enter_remote("b", &ann, Role::None, 3);
+    assert_eq!(role(&roster), known(Role::Owner), "the second state is older");
+    roster.enter_remote("c", &ann, Role::Moderator, 1);
+    roster.enter_remote("b", &ann, Role::None, 5);
+    assert_eq!(role(&roster), known(Role::Moderator));
+    roster.set_node("b", 6, [(&ann, Role::Owner)], false);
+    assert_eq!(role(&roster), known(Role::Owner));
+    roster.remove_node("b", false);
+    roster.leave_remote("c", &ann, 2, true);
+    assert_eq!(role(&roster), known(Role::None), "ann leaves later");
+    let guest = User::guest("7").expect("a good name");
+    roster.enter(&guest);
+    assert_eq!(role(&roster), Some(("7".to_owned(), Role::None, 2)), "a guest and a user");
+    assert_eq!(roster.of_id("Ann").count(), 0);
 }

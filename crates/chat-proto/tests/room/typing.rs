@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Member, Room};
-use chat_proto::{Limits, LogBounds, User};
+use chat_proto::{Limits, LogBounds, Role, User};
 use serde_json::Value;
 
 use crate::room;
@@ -123,7 +123,7 @@ fn other_nodes_get_only_what_is_sent_here() {
     }
     scene.watch(2_000);
     assert_eq!(scene.room.take_typing(), [(bob.clone(), true), (bob.clone(), false)]);
-    scene.room.enter_remote("b", &bob, 1);
+    scene.room.enter_remote("b", &bob, Role::None, 1);
     scene.room.remote_typing(MILLIS(9_000), "b", &bob, true);
     assert_eq!(scene.watch(9_000), [(0, true)]);
     scene.room.remove_node("b");

@@ -1,6 +1,6 @@
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Committed, Delivery, Hole, Member, Room, RoomEvent};
-use chat_proto::{Limits, LogBounds, Page, StoredMessage, User};
+use chat_proto::{Limits, LogBounds, Page, Role, StoredMessage, User};
 use serde_json::Value;
 
 use crate::room;
@@ -48,7 +48,7 @@ fn repeats_and_early_entries_wake_no_member() {
     while !matches!(room.take(&mut ada), Delivery::Nothing) {}
     assert_eq!(room.commit("e", &stored(1)), Committed::Repeat);
     assert_eq!(room.commit("e", &stored(3)), Committed::Early);
-    room.enter_remote("b", &guest("ada"), 1);
+    room.enter_remote("b", &guest("ada"), Role::None, 1);
     room.note_committed("e", 1);
     assert_eq!(woken(&mut room), 0);
     assert_eq!(room.commit("e", &stored(2)), Committed::InOrder);

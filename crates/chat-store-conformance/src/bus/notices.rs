@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chat_core::{Bus, NodePresence, Notice, RosterEntry, User, UserKey};
+use chat_core::{Bus, NodePresence, Notice, Role, RosterEntry, User, UserKey};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -147,16 +147,18 @@ fn each_kind(to: &Node) -> Vec<Notice> {
     let guest = User::guest("é Ann").expect("a valid name");
     let user = User::new("é Ann", "Ann").expect("a valid name");
     let to = to.id().clone();
-    let presence = |user: &User, state| Notice::Presence {
+    let presence = |user: &User, state, role| Notice::Presence {
         room: room.clone(),
         user: user.clone(),
         state,
+        role,
         version: u64::MAX,
     };
     vec![
-        presence(&guest, NodePresence::Connected),
-        presence(&user, NodePresence::Disconnected),
-        presence(&guest, NodePresence::Left),
+        presence(&guest, NodePresence::Connected, Role::None),
+        presence(&user, NodePresence::Connected, Role::Owner),
+        presence(&user, NodePresence::Disconnected, Role::None),
+        presence(&guest, NodePresence::Left, Role::None),
         Notice::Typing { room: room.clone(), user: guest.clone(), active: false },
         Notice::Read {
             room: room.clone(),
@@ -165,7 +167,8 @@ fn each_kind(to: &Node) -> Vec<Notice> {
             seq: 7,
             receipt: true,
         },
-        Notice::Unfollowed { room: room.clone(), user: guest.key() },
+        Notice::Followed { room: room.clone(), user: guest.key(), on: false },
+        Notice::Followed { room: room.clone(), user: user.key(), on: true },
         Notice::Activity { room: room.clone() },
         Notice::Kick { user: UserKey::new("7"), version: 1 },
         Notice::Kick { user: guest.key(), version: u64::MAX },
@@ -175,7 +178,7 @@ fn each_kind(to: &Node) -> Vec<Notice> {
         Notice::Roster {
             to,
             room: room.clone(),
-            users: vec![RosterEntry(guest), RosterEntry(user)],
+            users: vec![RosterEntry::new(guest, Role::None), RosterEntry::new(user, Role::Moderator)],
             version: 2,
         },
     ]

@@ -38,7 +38,7 @@ impl Stage {
         let sink = BusSink::new(move |event| {
             heard.lock().extend(Heard::new(event));
             news.notify_waiters();
-            if let BusEvent::Notice(_, notice) = event {
+            if let BusEvent::Notice(_, notice, _) = event {
                 react(&*sink_bus, notice);
             }
         });
@@ -102,7 +102,7 @@ pub enum Heard {
 impl Heard {
     fn new(event: BusEvent<'_>) -> Option<Self> {
         match event {
-            BusEvent::Notice(from, notice) => Some(Self::Notice(from.clone(), notice.clone())),
+            BusEvent::Notice(from, notice, _) => Some(Self::Notice(from.clone(), notice.clone())),
             BusEvent::NodeJoined(node) => Some(Self::Joined(node.clone())),
             BusEvent::NodeLeft(node) => Some(Self::Left(node.clone())),
             _ => None,
