@@ -188,7 +188,7 @@ async fn a_message_that_got_its_first_text_by_an_edit_is_found_after_a_copy_of_i
     for number in [1, 3, 5] {
         let mut without = record(number, &["pear", "x"]);
         if let IndexStep::Record { entries, .. } = &mut without {
-            entries[1] = StoredMessage::new(number + 1, r#"{"type":"message","body":{"poll":["a"]}}"#);
+            entries[1] = StoredMessage::new(number + 1, r#"{"type":"message","body":{"votes":[1,2]}}"#);
         }
         let mut replaced = without.clone();
         if let IndexStep::Record { entries, is_copy, .. } = &mut replaced {
