@@ -6,6 +6,7 @@ mod find;
 mod fold;
 mod import;
 mod job;
+mod keys;
 mod load;
 mod places;
 mod purge;

@@ -10,6 +10,7 @@ mod comparison;
 mod copy;
 mod faults;
 mod history;
+mod keys;
 mod network;
 mod nodes;
 mod purges;

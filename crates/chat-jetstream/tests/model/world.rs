@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) routes: BTreeMap<(usize, usize), u64>,
     /// The percentage of the messages between servers that are lost.
     pub(super) lossy: u64,
+    /// The messages of the stream that nodes have read.
+    pub(super) read: usize,
     start: Instant,
     events: BTreeMap<(u64, u64), Act>,
     pub(super) next: u64,
@@ -49,6 +51,7 @@ impl Model {
             sessions: BTreeMap::new(),
             routes: BTreeMap::new(),
             lossy: 0,
+            read: 0,
             start: Instant::now(),
             events: BTreeMap::new(),
             next: 0,
