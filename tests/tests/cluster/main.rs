@@ -11,6 +11,7 @@ mod nodes;
 mod options;
 mod outages;
 mod participants;
+mod purges;
 mod searches;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;

@@ -1,6 +1,7 @@
 //! A room as one node has it, however often it is open there.
 
 mod erase;
+mod erased;
 mod export;
 mod find;
 mod fold;

@@ -19,6 +19,7 @@ mod requests;
 mod schedule;
 mod stream;
 mod tests;
+mod unfinished;
 mod world;
 
 use std::cell::RefCell;
