@@ -69,8 +69,6 @@
 //! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message
 //!   that was stored since, from a server of the chat that has not heard of it, can then be answered with
 //!   `no_message`.
-//! - If a deletion is interrupted and its server ends, the text stays until another server opens the room, or stores
-//!   something in it.
 //! - A room whose rules are damaged on the leader is unavailable, also for its host. Only a backup restores it.
 //! - A page of acts reads all entries between them. In a log of several 100,000 entries it may be `unavailable`.
 //! - The servers allow 50 open atomic batches for a stream. If more rooms have messages in threads, changes or acts at
@@ -78,14 +76,6 @@
 //! - If the stream loses its end, an act whose record is lost with it can hold in the new epoch, because the rules are
 //!   other messages of the stream.
 //! - A page of a thread needs a request for each message of it, if they are alone in their records, as in a quiet room.
-//! - After an import, a server that loads the keys of a room reads all of it for the key window, because the servers of
-//!   the stream know only the times of the import.
-//! - If a purge has replaced many records within the key window, a server that loads the keys needs two requests for
-//!   each of them, one after the other. Sends are `unavailable` meanwhile.
-//! - A search index does not find a message whose body got its first text by an edit, if the record of the message was
-//!   replaced afterwards, because a message beside it was deleted.
-//! - A room whose newest entry is the end of a purge is erased again each time that a server opens it: some requests
-//!   for each of up to 200 messages, which remove nothing any more.
 //! - If a record that was stored again is damaged on the leader too, new messages with keys may be answered with
 //!   `unavailable` for the key window, in a room with few entries since.
 //!
@@ -229,9 +219,13 @@
 //! # Keys
 //!
 //! A record has the hashes of the keys of its messages. The server that appends to a room reads the records within the
-//! key window once, and then keeps the keys in memory, as far as [`Options::max_key_bytes`] allows it: if there are too
-//! many, it drops those of the rooms that were quiet longest. After a quiet time it reads only the records that other
-//! servers have stored since, before it appends. So the keys are exact, whatever it has in memory.
+//! key window once, and then keeps the keys in memory, as far as [`Options::max_key_bytes`] allows it: if there are
+//! too many, it drops those of the rooms that were quiet longest. The window begins at a time of an entry. It is
+//! mostly that at which the stream has stored the record. After an import it is earlier, and the server finds the
+//! first record of the window in some requests, because the entries are in the order of their times. Records before it
+//! that deletions have replaced are read backwards, those of up to 256 positions in one request, and four requests at
+//! the same time. After a quiet time it reads only the records that other servers have stored since, before it
+//! appends. So the keys are exact, whatever it has in memory.
 //!
 //! A key in memory has 8 bytes of the hash of its user, 8 of the hash of the key, and 8 of that of the content. Of n
 //! keys of one user, two are mixed up with the probability n^2 / 2^65. Anyone who looks for such keys or contents can
@@ -271,8 +265,14 @@
 //!
 //! A reader that meets the hole reads the copy that replaces the record, so the order of the log stays. It reads the
 //! copies for 256 positions in one request. Each record names the deletions that may not be complete. A server that
-//! opens the room, or writes to it, completes them, and tries again each 1 to 60 s while the room is open. A crash
-//! between two steps therefore leaves a text in the files only until then.
+//! opens the room, or writes to it, completes them, and tries again each 1 to 60 s while the room is open. It then
+//! stores the id of the last record under the subject `<stream>.<life>.g.<hash of the name>.erased`, and so does a
+//! purge. A server that opens the room finds this mark, and looks for no text.
+//!
+//! Nobody may open the room. So 5 to 25 s after another server is gone, after its own start, and each hour, a server
+//! looks at the last records of the rooms for which it is asked, 64 in a request and at most 20 requests per second. It
+//! completes the deletions and purges that they name, one room after the other. A crash between two steps therefore
+//! leaves a text in the files only until then.
 //!
 //! After the answer, the text is in no file of a stream of one copy. With several copies, the other servers overwrite
 //! it some moments later, and the log of the replication has it until the servers compact that log: with nats-server

@@ -130,6 +130,12 @@ impl Life {
         self.of_life(&format!("g.{token}.{part}"))
     }
 
+    /// Returns the subject of the mark that no deleted message of a room has its text any more.
+    pub(crate) fn erased_subject(&self, token: &str) -> String {
+        // A part of the rules has a number.
+        self.rules_subject(token, "erased")
+    }
+
     /// Reads the subject of a message of this life. It may be that of a stored message or of its copy for the nodes.
     pub(crate) fn read<'a>(&self, subject: &'a str) -> Option<Subject<'a>> {
         let rest = subject.strip_prefix(&*self.stream)?.strip_prefix('.')?.strip_prefix(&*self.life)?;

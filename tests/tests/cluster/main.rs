@@ -14,6 +14,7 @@ mod nodes;
 mod options;
 mod outages;
 mod participants;
+mod purges;
 mod searches;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;

@@ -1,6 +1,7 @@
 //! Rules, roles and restrictions that are set on one node and hold on another one.
 
 use std::fs;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -19,7 +20,7 @@ const SECRET: &str = "a secret of the tests, 32 bytes or more";
 async fn an_act_on_one_node_holds_on_the_other() -> Result<()> {
     let (servers, _client) = servers(1).await;
     let home = TempDir::new()?;
-    let file = secret(&home)?;
+    let file = secret(home.path())?;
     let tokens = ["--token-secret", &file];
     let (a, b) = (node_with(AXUM, "a", &servers, &tokens)?, node_with(ACTIX, "b", &servers, &tokens)?);
     let (mut ann, mut bob, mut zoe) =
@@ -72,21 +73,21 @@ async fn restrict(client: &mut Client, id: &str, what: &str) -> Result<()> {
     done(&client.ask(json!({"type": "restrict", "room": "staff", "user": id, "what": what})).await?)
 }
 
+/// Writes the secret of tokens into a directory. Returns the path of the file.
+pub(crate) fn secret(dir: &Path) -> Result<String> {
+    let file = dir.join("secret");
+    fs::write(&file, SECRET)?;
+    file.into_os_string().into_string().ok().context("a path in UTF-8")
+}
+
 pub(crate) fn done(reply: &Value) -> Result<()> {
     ensure!(reply["type"] == "done", "{reply}");
     Ok(())
 }
 
 /// Connects as a user with a token.
-async fn user(node: &Daemon, id: &str) -> Result<Client> {
+pub(crate) async fn user(node: &Daemon, id: &str) -> Result<Client> {
     user_with(node, json!({"sub": id})).await
-}
-
-/// Writes the secret of tokens into a directory. Returns the path of the file.
-pub(crate) fn secret(home: &TempDir) -> Result<String> {
-    let file = home.path().join("secret");
-    fs::write(&file, SECRET)?;
-    Ok(file.to_str().context("a path in UTF-8")?.to_owned())
 }
 
 /// Connects as a user with a token of these claims.

@@ -14,7 +14,7 @@ use crate::servers::Servers;
 async fn a_role_of_a_token_protects_its_user_on_other_nodes_and_entries_have_the_name() -> Result<()> {
     let (servers, _client) = servers(1).await;
     let home = TempDir::new()?;
-    let (a, b) = two_nodes(&servers, &secret(&home)?).await?;
+    let (a, b) = two_nodes(&servers, &secret(home.path())?).await?;
     let mut zoe = user_with(&b, json!({"sub": "zoe", "name": "Zoe", "admin": true})).await?;
     let mut bob = user_with(&b, json!({"sub": "bob", "name": "Bob"})).await?;
     for client in [&mut zoe, &mut bob] {
@@ -45,7 +45,7 @@ async fn a_role_of_a_token_protects_its_user_on_other_nodes_and_entries_have_the
 async fn a_user_of_another_node_learns_of_a_direct_room_at_once() -> Result<()> {
     let (servers, _client) = servers(1).await;
     let home = TempDir::new()?;
-    let (a, b) = two_nodes(&servers, &secret(&home)?).await?;
+    let (a, b) = two_nodes(&servers, &secret(home.path())?).await?;
     let mut bob = user_with(&b, json!({"sub": "bob", "name": "Bob"})).await?;
     let mut phone = user_with(&b, json!({"sub": "ann", "name": "Ann"})).await?;
     let mut ann = user_with(&a, json!({"sub": "ann", "name": "Ann"})).await?;

@@ -32,7 +32,7 @@ pub enum MoveError {
     Damaged(RoomName),
     /// A purge of the room is not complete, and an export cannot have it.
     #[error(
-        "room {0}: a purge is not complete: start the servers of the chat, open the room, and wait until it is"
+        "room {0}: a purge is not complete: start a server of the chat, open any room, and wait a minute"
     )]
     Purging(RoomName),
     /// The newest record of a room is damaged.

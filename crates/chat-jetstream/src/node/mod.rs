@@ -10,6 +10,7 @@ mod signs;
 mod streams;
 mod tasks;
 mod tend;
+mod unfinished;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -41,6 +41,12 @@ impl Peers {
     /// Returns true if another node of this name is there.
     pub(crate) fn is_there(&self, name: &str) -> bool {
         self.seen.lock().get(name).is_some_and(|at| at.elapsed() < MAX_SILENCE)
+    }
+
+    /// Returns the other nodes that are there.
+    pub(super) fn alive(&self) -> BTreeSet<String> {
+        let seen = self.seen.lock();
+        seen.iter().filter(|(_, at)| at.elapsed() < MAX_SILENCE).map(|(name, _)| name.clone()).collect()
     }
 
     /// Records that a node does not answer.

@@ -38,6 +38,7 @@ impl Node {
         tasks.spawn(Arc::clone(self).hear(records));
         tasks.spawn(Arc::clone(self).serve(asked));
         tasks.spawn(Arc::clone(self).keep());
+        tasks.spawn(Arc::clone(self).complete_rooms());
         Ok(())
     }
 

@@ -56,22 +56,33 @@ impl SharedRoom {
         }
         let room = Arc::downgrade(self);
         tokio::spawn(async move {
-            let mut pause = after;
+            let (mut pause, mut looked) = (after, None);
             loop {
                 sleep(pause).await;
                 let Some(room) = room.upgrade() else { return };
                 // Before the question: a deletion that is not in the answer starts another task.
                 room.is_resuming.store(false, Ordering::SeqCst);
-                let (life, targets) = {
+                let (life, id, targets) = {
                     let state = room.state.lock();
-                    (Arc::clone(&state.life), state.erasing())
+                    (Arc::clone(&state.life), state.tail.id, state.erasing())
                 };
                 if targets.is_empty() || room.is_resuming.swap(true, Ordering::SeqCst) {
                     return;
                 }
+                // Without an answer, there may be no mark.
+                if looked.replace(id) != Some(id)
+                    && room.look_for_mark(&life).await.is_ok()
+                    && room.state.lock().is_all_erased()
+                {
+                    pause = Duration::ZERO;
+                    continue;
+                }
                 let erasures: Vec<_> = targets.into_iter().map(Erasure::unknown).collect();
                 let failed = room.erase(&life, &erasures).await.into_iter().find_map(Result::err);
                 pause = if failed.is_some() { (pause * 2).clamp(RETRY.0, RETRY.1) } else { RETRY.0 };
+                if failed.is_none() {
+                    room.mark_erased(&life, id).await;
+                }
                 if let Some(error) = failed {
                     tracing::warn!(%error, stream = %room.node.link.stream, "text of deleted messages not erased yet");
                 }

@@ -1,11 +1,13 @@
 //! A room as one node has it, however often it is open there.
 
 mod erase;
+mod erased;
 mod export;
 mod find;
 mod fold;
 mod import;
 mod job;
+mod keys;
 mod load;
 mod places;
 mod purge;

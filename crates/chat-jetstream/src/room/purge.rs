@@ -139,6 +139,8 @@ impl SharedRoom {
         // The channel ends with the deletions.
         let deleting = async move { self.delete_all(life, purge, act, &deleted).await };
         let (result, erased) = tokio::join!(deleting, self.erase_all(life, erasures));
+        let id = self.state.lock().tail.id;
+        self.mark_erased(life, id).await;
         self.resume_erasure(RETRY.0);
         erased.map_err(ChangeError::from).and(result)
     }

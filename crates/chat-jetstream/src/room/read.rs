@@ -238,11 +238,14 @@ impl SharedRoom {
         to: u64,
         mut apply: impl FnMut(Option<&Record>),
     ) -> Result<(), Unavailable> {
-        let until = Instant::now() + MAX_LAG;
+        let mut until = Instant::now() + MAX_LAG;
         let mut records = Records::new(self, life, from, next);
         // A scan that has not met the last record is not complete.
         while !matches!(records.from, From::Place(place) if place > to) {
             let Found { records: found, more } = records.read(256).await?;
+            if !found.is_empty() {
+                until = Instant::now() + MAX_LAG;
+            }
             for record in found {
                 match record {
                     Ok(record) if record.place > to => return Ok(()),

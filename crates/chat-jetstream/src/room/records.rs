@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,15 +47,6 @@ pub(super) struct Found {
     pub(super) records: Vec<Result<Record, Unreadable>>,
     /// True if the copy that has answered has more.
     pub(super) more: bool,
-}
-
-/// The records that may have keys which are remembered.
-pub(super) struct KeyRecords {
-    /// Records that were replaced, newest first. `None` is one that cannot be read.
-    pub(super) copies: Vec<Option<Record>>,
-    /// The place and the position of the first record after them. It may be replaced before it is read again.
-    pub(super) from: From,
-    pub(super) next: Option<u64>,
 }
 
 impl<'a> Records<'a> {
@@ -146,77 +138,59 @@ impl SharedRoom {
         })
     }
 
-    /// Returns the copy of the record that has the entry at a position, if the record was replaced. One that is damaged
-    /// may be that copy.
-    async fn copy(
-        &self,
-        life: &Arc<Life>,
-        seq: u64,
-    ) -> Result<Option<Result<Record, Unreadable>>, Unavailable> {
-        let copies = self.copies(life, seq, 1).await?;
-        Ok(copies.of(seq).cloned().map(Ok).or(copies.damaged.map(Err)))
-    }
-
     /// Returns the copies of the records with a position and some later ones.
     async fn copies(&self, life: &Arc<Life>, seq: u64, count: u64) -> Result<Copies, Unavailable> {
-        let end = seq.saturating_add(count);
-        // The leader has the copy before it removes the record.
-        let Some(info) = self.node.link.info().await? else { return Ok(Copies::default()) };
-        let until = Instant::now() + MAX_LAG;
-        let firsts = seq.saturating_sub(MAX_ENTRIES as u64 - 1).max(1)..end;
-        let subjects: Vec<_> = firsts.map(|first| life.copy_subject(&self.token, first)).collect();
+        let Some(least) = self.least(life).await? else { return Ok(Copies::default()) };
+        let firsts = seq.saturating_sub(MAX_ENTRIES as u64 - 1).max(1)..seq.saturating_add(count);
+        let mut copies = Copies::default();
+        for (_, copy) in self.copies_at(life, firsts, least).await? {
+            match copy {
+                Ok(record) => copies.records.push(record),
+                Err(unreadable) => copies.damaged = Some(unreadable),
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Returns the place up to which a copy of the stream has the copies of all records that are removed now, or `None`
+    /// without a stream. The leader has the copy of a record before it removes the record.
+    pub(super) async fn least(&self, life: &Life) -> Result<Option<u64>, Unavailable> {
         // A server that is not the leader any more may have answered.
-        let (known, least) = (life.subject(&self.token), info.state.last_seq.max(life.highest()));
+        let info = self.node.link.info().await?;
+        Ok(info.map(|info| info.state.last_seq.max(life.highest())))
+    }
+
+    /// Returns the copies of the records that begin at some positions, oldest first, each with its position.
+    pub(super) async fn copies_at(
+        &self,
+        life: &Arc<Life>,
+        firsts: Range<u64>,
+        least: u64,
+    ) -> Result<Vec<(u64, Result<Record, Unreadable>)>, Unavailable> {
+        let until = Instant::now() + MAX_LAG;
+        let known = life.subject(&self.token);
+        let subjects: Vec<_> = firsts.map(|first| life.copy_subject(&self.token, first)).collect();
         let messages = loop {
             match self.node.link.last_of(subjects.clone(), &known, least).await? {
                 Some(messages) => break messages,
                 None => wait_for_replica(until).await?,
             }
         };
-        let mut copies = Copies::default();
+        let mut copies = Vec::with_capacity(messages.len());
         for copy in messages {
+            let first = copy.subject.rsplit('.').next().and_then(|first| first.parse().ok());
             let unreadable = Unreadable { place: copy.place };
             let record = match Record::decode(copy.place, copy.payload) {
-                Ok(record) => Some(record),
+                Ok(record) => Ok(record),
                 // The leader may have it undamaged.
                 Err(_) => match self.node.link.last(&copy.subject).await? {
-                    Some((place, bytes)) => Record::decode(place, bytes).ok(),
+                    Some((place, bytes)) => Record::decode(place, bytes).map_err(|_| unreadable),
                     None => continue,
                 },
             };
-            match record {
-                Some(record) => copies.records.push(record),
-                None => copies.damaged = Some(unreadable),
-            }
+            copies.extend(first.map(|first| (first, record)));
         }
+        copies.sort_unstable_by_key(|(first, _)| *first);
         Ok(copies)
-    }
-
-    /// Returns the first record that is not before a time, and the copies of the records right before it, as far as
-    /// they are not before the time either. The time at which a copy was stored says nothing.
-    pub(super) async fn copies_from(&self, life: &Arc<Life>, time: u64) -> Result<KeyRecords, Unavailable> {
-        let subject = life.subject(&self.token);
-        let batch = self.node.link.batch(&subject, From::Time(time), 1).await?;
-        let Some(first) = batch.messages.into_iter().next() else {
-            return Err(Unavailable::new("the server that answers is behind the leader of the stream"));
-        };
-        let (from, mut copies) = (From::Place(first.place), Vec::new());
-        let Ok(first) = self.record(&subject, first.place, first.payload).await? else {
-            return Ok(KeyRecords { copies, from, next: None });
-        };
-        let mut begin = first.first();
-        while begin > 1
-            && let Some(copy) = self.copy(life, begin - 1).await?
-        {
-            let copy = copy.map_err(|unreadable| drop(self.node.unreadable(unreadable))).ok();
-            match &copy {
-                Some(copy) if copy.at() < time => break,
-                Some(copy) => begin = copy.first(),
-                // It may have any of the positions.
-                None => begin = 1,
-            }
-            copies.push(copy);
-        }
-        Ok(KeyRecords { copies, from, next: Some(first.first()) })
     }
 }

@@ -176,7 +176,7 @@ impl SharedRoom {
     }
 
     /// Notes that the stream has lost its end. Other messages may be at the places that are known.
-    fn lose(&self, life: &Life) -> Unavailable {
+    pub(super) fn lose(&self, life: &Life) -> Unavailable {
         life.lose();
         self.node.nudge();
         Unavailable::new("the log has lost its end")

@@ -15,6 +15,7 @@ use crate::life::{Life, random_number};
 use crate::record::{Block, Content, Entry, KeyUse, KeyWindow, Keyed, MessageState, Purge, Record};
 
 use super::erase::Erasure;
+use super::keys::RecordKeys;
 use super::load::{Loaded, Loading};
 use super::rules::StoredRules;
 use super::state::{Tail, Unfinished};
@@ -130,20 +131,21 @@ impl Applied {
         }
     }
 
-    /// Adds the keys of a record. `None` is one that cannot be read.
+    /// Adds a record before the end of the log, of which only the keys count.
     pub(super) fn learn_keys(&mut self, record: Option<&Record>) {
-        let Some(record) = record else {
+        self.learn(record.map(RecordKeys::of));
+    }
+
+    /// Adds the keys of a record. `None` is one that cannot be read.
+    pub(super) fn learn(&mut self, keys: Option<RecordKeys>) {
+        let Some(RecordKeys { at, uses }) = keys else {
             self.after_damage = true;
             return;
         };
         if std::mem::take(&mut self.after_damage) {
-            self.damaged = Some(record.at());
+            self.damaged = Some(at);
         }
-        for entry in &record.entries {
-            if let Some(key) = &entry.key {
-                self.keys.insert(key, entry.seq, entry.at);
-            }
-        }
+        uses.iter().for_each(|(key, seq, at)| self.keys.insert(key, *seq, *at));
     }
 
     /// Decides about messages, changes and acts, in their order, until the record is full.

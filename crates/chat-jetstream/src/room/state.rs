@@ -144,6 +144,11 @@ impl RoomState {
         self.tail.erasing.iter().copied().filter(|seq| !self.erased.contains(seq)).collect()
     }
 
+    /// Returns true if the last record names deleted messages, and the text of all of them is erased.
+    pub(super) fn is_all_erased(&self) -> bool {
+        !self.tail.erasing.is_empty() && self.erasing().is_empty()
+    }
+
     /// Returns the work that is not complete.
     pub(super) fn unfinished(&self) -> Unfinished {
         Unfinished { erasing: self.erasing(), purges: self.purges.unfinished(&self.tail.purges) }

@@ -14,8 +14,8 @@ use crate::stats::{COMMIT_SECONDS, count};
 
 use super::erase::RETRY;
 use super::job::{Job, expire, refuse};
+use super::keys::KeyRecords;
 use super::load::{Loaded, Loading};
-use super::records::KeyRecords;
 use super::rules::NotLoaded;
 use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged, unix_millis};
 use super::{SharedRoom, States, Tail, View};
@@ -373,8 +373,8 @@ impl Writer {
         let start = self.window_start();
         if place > 0 && at >= start {
             count(&self.room.node.counters.key_loads, 1);
-            let KeyRecords { copies, from, next } = self.room.copies_from(&life, start).await?;
-            copies.iter().rev().for_each(|copy| log.learn_keys(copy.as_ref()));
+            let KeyRecords { copies, from, next } = self.room.key_records(&life, start, place).await?;
+            copies.into_iter().rev().for_each(|copy| log.learn(copy));
             self.room.each_record(&life, from, next, place, |record| log.learn_keys(record)).await?;
         }
         Ok(log)

@@ -10,6 +10,7 @@ mod comparison;
 mod copy;
 mod faults;
 mod history;
+mod keys;
 mod network;
 mod nodes;
 mod purges;
@@ -18,6 +19,7 @@ mod requests;
 mod schedule;
 mod stream;
 mod tests;
+mod unfinished;
 mod world;
 
 use std::cell::RefCell;

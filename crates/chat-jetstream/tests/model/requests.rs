@@ -1,5 +1,7 @@
 //! The requests of JetStream that the crate sends, and messages that are to be stored.
 
+use std::collections::BTreeMap;
+
 use async_nats::{HeaderMap, Message, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -146,12 +148,16 @@ impl World {
             "STREAM.CREATE" if !exists => Ok(Op::Create(query)),
             _ if !exists => Err(error(404, 10_059, "stream not found")),
             "STREAM.CREATE" if copy.config.as_ref() != Some(&query) => Err(in_use()),
+            "STREAM.INFO" if query["subjects_filter"].is_string() => Err(subjects(copy, &query)),
             "STREAM.CREATE" | "STREAM.INFO" => Err(self.info(leader)),
             "STREAM.UPDATE" => Ok(Op::Update(query)),
             "STREAM.DELETE" => Ok(Op::Remove),
             "STREAM.PURGE" => {
                 let filter = query["filter"].as_str().unwrap_or(">").to_owned();
-                Ok(Op::Purge { filter, before: query["seq"].as_u64().unwrap_or(u64::MAX) })
+                // A request without a place keeps the last message.
+                let last = || copy.last_of(&filter).map(|(place, _)| place);
+                let before = query["seq"].as_u64().or_else(last).unwrap_or_default();
+                Ok(Op::Purge { filter, before })
             }
             "STREAM.MSG.DELETE" => Ok(Op::Delete(query["seq"].as_u64().unwrap_or_default())),
             "STREAM.MSG.GET" => Err(get(copy, &query)),
@@ -189,6 +195,7 @@ impl World {
         let reply = reply.to_owned();
         self.hop(server, chosen, move |world| {
             for answer in read(&world.servers[chosen].copy, &query, &reply) {
+                world.read += usize::from(answer.status.is_none());
                 world.route(chosen, &answer);
             }
         });
@@ -204,6 +211,16 @@ fn header_bytes(headers: Option<&HeaderMap>) -> usize {
         .flat_map(|(name, values)| values.iter().map(move |value| format!("{name}: {value}\r\n").len()));
     let lines: usize = lines.sum();
     if lines == 0 { 0 } else { "NATS/1.0\r\n\r\n".len() + lines }
+}
+
+/// Returns the subjects of messages, of which one answer has all.
+fn subjects(copy: &Copy, query: &Value) -> Value {
+    let filter = query["subjects_filter"].as_str().unwrap_or(">");
+    let mut subjects = BTreeMap::<_, u64>::new();
+    for (_, stored) in copy.from(filter, 0) {
+        *subjects.entry(&stored.subject).or_default() += 1;
+    }
+    json!({ "state": { "subjects": subjects }, "total": subjects.len() })
 }
 
 /// Returns one message, as the leader has it.

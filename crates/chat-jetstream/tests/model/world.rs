@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) lossy: u64,
     /// True while the servers refuse the requests of the API, because they have no leader for it. Streams go on.
     pub(super) refuses: bool,
+    /// The messages of the stream that nodes have read.
+    pub(super) read: usize,
     start: Instant,
     events: BTreeMap<(u64, u64), Act>,
     pub(super) next: u64,
@@ -52,6 +54,7 @@ impl Model {
             routes: BTreeMap::new(),
             lossy: 0,
             refuses: false,
+            read: 0,
             start: Instant::now(),
             events: BTreeMap::new(),
             next: 0,

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use chat_core::StoredMessage;
 use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::IndexStep;
 use crate::database::row::{LAST_ROOM, message_id, seq_of};
@@ -129,13 +131,13 @@ impl IndexedRoom {
             self.note_place(transaction, range.0, place)?;
         }
         for entry in entries {
-            let terms = index_terms(&self.prefix, &entry.frame);
-            if terms.is_empty() {
+            if is_deleted(entry) {
                 if self.remove(transaction, entry.seq)? {
                     must_be_erased(transaction)?;
                 }
             } else if is_gap {
-                self.add(transaction, entry, &terms)?;
+                // The index may have a later form of it.
+                self.add(transaction, entry, &index_terms(&self.prefix, &entry.frame))?;
             }
         }
         Ok(())
@@ -224,6 +226,15 @@ impl IndexedRoom {
         }
         Ok(())
     }
+}
+
+/// Returns true for a deleted message. One that was sent without a text is not one.
+fn is_deleted(stored: &StoredMessage) -> bool {
+    #[derive(Deserialize)]
+    struct Fields {
+        deleted: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Fields>(&stored.frame).is_ok_and(|fields| fields.deleted.is_some())
 }
 
 /// Records that the index may contain terms of a message that was deleted.

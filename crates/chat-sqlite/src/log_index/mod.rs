@@ -165,8 +165,9 @@ impl LogIndex {
         readers.read(SLICE * 10, read).await
     }
 
-    /// Closes the files.
+    /// Closes the files. An erasure that is in progress is not waited for: the next one begins again.
     pub async fn close(&self) {
+        self.0.begin_close();
         // It fails if the runtime ends, and nothing uses the files then.
         let _ended = self.run(Inner::close).await;
     }

@@ -39,6 +39,8 @@ pub(super) struct Inner {
     readers: Mutex<Option<Arc<ReaderPool>>>,
     gate: Arc<ReadGate>,
     is_damaged: AtomicBool,
+    /// True once the index is to be closed. An erasure ends then; the next run begins it again.
+    is_closing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,13 @@ impl Inner {
             readers: Mutex::default(),
             gate: Arc::default(),
             is_damaged: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
         })
+    }
+
+    /// Lets an erasure that is in progress end after its present step.
+    pub(super) fn begin_close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn readers(&self) -> Result<Arc<ReaderPool>, Unavailable> {
@@ -147,6 +155,9 @@ impl Inner {
     fn merge_all(&self, connection: &mut Connection) -> rusqlite::Result<bool> {
         let mut is_first = true;
         loop {
+            if self.is_closing.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
             let transaction = connection.transaction()?;
             let more = erase(&transaction, is_first)?;
             transaction.commit()?;

@@ -71,6 +71,11 @@ fn stored(seq: u64, text: &str) -> StoredMessage {
     StoredMessage::new(seq, format!(r#"{{"type":"message","body":{{"text":"{text}"}}}}"#))
 }
 
+/// A message without its text, as the copy of its record has it.
+fn deleted(seq: u64) -> StoredMessage {
+    StoredMessage::new(seq, r#"{"type":"message","deleted":{"at":1}}"#)
+}
+
 /// A record of the room, after the one that ends before it.
 fn record(first: u64, texts: &[&str]) -> IndexStep {
     with_oldest(first, texts, 1)
@@ -83,9 +88,13 @@ fn with_oldest(first: u64, texts: &[&str], oldest: u64) -> IndexStep {
     IndexStep::Record { room: "lobby".to_owned(), id, previous, oldest, entries, is_copy: false }
 }
 
+/// A copy of a record. A message without a text there is deleted.
 fn copy(first: u64, texts: &[&str]) -> IndexStep {
     match record(first, texts) {
-        IndexStep::Record { room, id, previous, oldest, entries, .. } => {
+        IndexStep::Record { room, id, previous, oldest, mut entries, .. } => {
+            for (entry, _) in entries.iter_mut().zip(texts).filter(|(_, text)| text.is_empty()) {
+                *entry = deleted(entry.seq);
+            }
             IndexStep::Record { room, id, previous, oldest, entries, is_copy: true }
         }
         form @ IndexStep::Form { .. } => form,
@@ -152,11 +161,7 @@ async fn the_words_of_a_deleted_message_leave_the_files() {
     assert!(log.apply(&[record(1, &["xyz", "stays"]), record(3, &["jgh"])]).await);
     assert!(log.apply(&[form(1, "kvw", false)]).await);
     assert!(log.has("xyz") && log.has("kvw") && log.has("jgh"));
-    let deleted = IndexStep::Form {
-        room: "lobby".to_owned(),
-        stored: StoredMessage::new(1, r#"{"type":"message"}"#),
-        is_deleted: true,
-    };
+    let deleted = IndexStep::Form { room: "lobby".to_owned(), stored: deleted(1), is_deleted: true };
     assert!(log.apply(&[deleted]).await);
     assert_eq!(log.find("kvw", 4).await, [] as [u64; 0]);
     log.index.erase_deleted().await.expect("erased");
@@ -174,6 +179,48 @@ async fn a_copy_removes_the_words_of_a_message_that_was_deleted_before() {
     log.index.erase_deleted().await.expect("erased");
     assert!(!log.has("xyz"));
     assert_eq!(log.find("stays", 3).await, [2]);
+}
+
+/// The copy has the first form of the message, which had no text.
+#[tokio::test]
+async fn a_message_that_got_its_first_text_by_an_edit_is_found_after_a_copy_of_its_record() {
+    let log = Log::new().await;
+    for number in [1, 3, 5] {
+        let mut without = record(number, &["pear", "x"]);
+        if let IndexStep::Record { entries, .. } = &mut without {
+            entries[1] = StoredMessage::new(number + 1, r#"{"type":"message","body":{"votes":[1,2]}}"#);
+        }
+        let mut replaced = without.clone();
+        if let IndexStep::Record { entries, is_copy, .. } = &mut replaced {
+            (entries[0], *is_copy) = (deleted(number), true);
+        }
+        assert!(log.apply(&[without, form(number + 1, "plum", false)]).await);
+        assert!(log.apply(&[replaced]).await);
+    }
+    assert_eq!(log.find("plum", 7).await, [6, 4, 2]);
+    assert_eq!(log.find("pear", 7).await, [] as [u64; 0]);
+}
+
+/// The merge of the index takes many steps. The next run begins it again.
+#[tokio::test]
+async fn the_end_of_an_index_does_not_wait_for_the_erasure_of_deleted_words() {
+    let mut log = Log::new().await;
+    let word = |number: u64| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let text = |seq: u64| (0..40).map(|part| word(seq * 40 + part)).collect::<Vec<_>>().join(" ");
+    for first in (1..=601).step_by(100) {
+        let texts: Vec<_> =
+            (first..first + 100).map(|seq| if seq == 7 { "qzxjv".to_owned() } else { text(seq) }).collect();
+        assert!(log.apply(&[record(first, &texts.iter().map(String::as_str).collect::<Vec<_>>())]).await);
+    }
+    let deletion = IndexStep::Form { room: "lobby".to_owned(), stored: deleted(7), is_deleted: true };
+    assert!(log.apply(&[deletion]).await);
+    // The erasure has begun first.
+    let (erased, ()) = tokio::join!(log.index.erase_deleted(), log.index.close());
+    erased.expect("no failure");
+    assert!(log.has("qzx"), "the erasure was waited for");
+    assert_eq!(log.reopen("a").await, 6_010);
+    log.index.erase_deleted().await.expect("erased");
+    assert!(!log.has("qzx"));
 }
 
 #[tokio::test]

@@ -1,0 +1,82 @@
+//! The keys of a room that a node reads before its first message.
+
+use std::time::Duration;
+
+use chat_core::{Act, Limits, NewAct, Room, Store};
+use tokio::time::sleep;
+
+use super::quiet::{node, open, run, send};
+use super::schedule::user;
+
+/// The messages of a room, each of which is alone in its record.
+const MESSAGES: u64 = 1_000;
+
+/// The time in which a node stores nothing more.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Deletes all messages of the user.
+async fn purge(room: &dyn Room) {
+    let act = NewAct::new(user(2), Act::Purge { user: user(1) }).by_host();
+    room.purge(act).await.expect("a receipt");
+}
+
+#[test]
+fn keys_of_many_records_that_a_purge_has_replaced_are_read_together() {
+    run(|model| async move {
+        let limits = Limits::default();
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        for number in 1..=MESSAGES {
+            assert_eq!(send(&lobby, &format!("k{number}")).await.seq, number);
+        }
+        purge(&*lobby).await;
+        store.close().await.expect("a store that can be closed");
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        sleep(QUIET).await;
+        let before = store.stats();
+        for number in [1, MESSAGES / 2, MESSAGES] {
+            let repeated = send(&lobby, &format!("k{number}")).await;
+            assert!(repeated.duplicate && repeated.seq == number, "{repeated:?}");
+        }
+        let stats = store.stats();
+        assert_eq!((stats.key_loads, stats.unreadable), (1, 0));
+        let requests = stats.requests - before.requests;
+        assert!(requests < 40, "{requests} requests for the keys of {MESSAGES} records");
+        assert!(!send(&lobby, "new").await.duplicate);
+    });
+}
+
+#[test]
+fn a_node_reads_only_the_keys_within_the_window_after_an_import() {
+    run(|model| async move {
+        let limits = Limits::default().with(|limits| limits.rooms.key_window = Duration::from_secs(600));
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        for number in 1..=MESSAGES {
+            send(&lobby, &format!("old{number}")).await;
+        }
+        sleep(Duration::from_secs(1_300)).await;
+        for number in 1..=10 {
+            assert_eq!(send(&lobby, &format!("k{number}")).await.seq, MESSAGES + number);
+        }
+        store.close().await.expect("a store that can be closed");
+        // An import stores all of it now.
+        model.act(|world| {
+            let now = super::unix_millis().expect("the time of the run");
+            world.servers[0].copy.messages.values_mut().for_each(|stored| stored.at = now);
+        });
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        sleep(QUIET).await;
+        let before = model.act(|world| world.read);
+        for number in 1..=10 {
+            let repeated = send(&lobby, &format!("k{number}")).await;
+            assert!(repeated.duplicate && repeated.seq == MESSAGES + number, "{repeated:?}");
+        }
+        let read = model.act(|world| world.read) - before;
+        assert!(read < 100, "{read} messages of the stream for 10 keys");
+        assert_eq!(store.stats().key_loads, 1);
+        assert!(!send(&lobby, "old1").await.duplicate, "a key that is too old");
+    });
+}
