@@ -38,6 +38,9 @@ impl Node {
         tasks.spawn(Arc::clone(self).hear(records));
         tasks.spawn(Arc::clone(self).serve(asked));
         tasks.spawn(Arc::clone(self).keep());
+        if let Some(age) = self.retain_age {
+            tasks.spawn(Arc::clone(self).remove_old(age));
+        }
         Ok(())
     }
 

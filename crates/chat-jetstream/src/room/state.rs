@@ -176,7 +176,9 @@ impl RoomState {
             return Noted::Ignored;
         }
         let (order, known) = (end.place.cmp(&self.tail.place), &self.tail);
-        if order != end.head.cmp(&known.head) || (order.is_eq() && end.id != known.id) {
+        // Of two records after the same entry, the later one is a trim.
+        let is_same = end.head == known.head && end.id == known.id;
+        if !is_same && (order.is_eq() || order != end.head.cmp(&known.head)) {
             return Noted::Contradicts;
         }
         let is_new = order.is_gt();
