@@ -197,6 +197,7 @@ impl History {
             return self.violate(format!("node {node} has a hole at the end of room {room}"));
         }
         self.check_age(&key, first);
+        self.counts.removed += first - 1;
         let acknowledged: Vec<_> =
             self.acknowledged.iter().filter(|(log, ..)| *log == key).cloned().collect();
         for (_, seq, text) in acknowledged {
@@ -237,12 +238,11 @@ impl History {
 
 impl History {
     /// Checks that the acknowledged messages before a position are as old as those that are removed.
-    fn check_age(&mut self, log: &Log, first: u64) {
+    pub(crate) fn check_age(&mut self, log: &Log, first: u64) {
         let now = unix_millis().unwrap_or_default();
         let removed = self.times.range((log.clone(), 0)..(log.clone(), first));
         let is_young = |at: u64| self.retain_age.is_none_or(|age| Duration::from_millis(now - at) < age);
         let young = removed.filter(|(_, at)| is_young(**at)).map(|((_, seq), _)| *seq).next();
-        self.counts.removed += first - 1;
         if let Some(seq) = young {
             self.violate(format!("room {} begins at {first}, and {seq} is not old", log.0));
         }

@@ -133,6 +133,7 @@ async fn follow(
             if history.lock().retain_age.is_some()
                 && let Ok(bounds) = room.bounds().await
             {
+                history.lock().check_age(&(number, bounds.epoch.clone()), bounds.first);
                 // The entries before are removed.
                 let mut reader = shared.reader.lock();
                 if reader.epoch == bounds.epoch {

@@ -31,7 +31,7 @@ impl Log {
     async fn apply(&self, steps: &[IndexStep]) -> bool {
         let place = |step: &IndexStep| match step {
             IndexStep::Record { entries, id, .. } => {
-                entries.first().map_or((id - 1_000) * 10 + 5, |entry| entry.seq * 10)
+                entries.first().map_or_else(|| (id - 1_000) * 10 + 5, |entry| entry.seq * 10)
             }
             IndexStep::Form { stored, .. } => stored.seq * 10 + 5,
         };
