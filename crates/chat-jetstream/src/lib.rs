@@ -247,8 +247,8 @@
 //! states of their messages, are removed from the stream when the keys are old. A room keeps at least its newest
 //! messages, and at most 5 entries for each.
 //!
-//! With [`Options::retain_age`], one server removes the messages of a stream that are too old, whether anybody has their
-//! rooms open or not. The records of all rooms are in the order of their times, so it reads the stream from its
+//! With [`Options::retain_age`], one server removes the messages of a stream that are too old, also from rooms that
+//! nobody has open. The records of all rooms are in the order of their times, so it reads the stream from its
 //! beginning up to the first record that is young enough. The times are those that the stream has given them. The
 //! present time is the earlier one of two clocks: its own, and that of the leader.
 //!

@@ -59,8 +59,8 @@ impl SharedRoom {
         Err(Unavailable::new("the room is written to all the time"))
     }
 
-    /// Removes a record and those before it, which cannot be read any more, from the stream. Copies and states with keys
-    /// that are not before a time stay. Returns the number of records.
+    /// Removes a record and those before it, which cannot be read any more, from the stream. Copies that are not before
+    /// a time stay, because they have keys. Returns the number of records.
     pub(crate) async fn forget(
         self: &Arc<Self>,
         life: &Arc<Life>,
