@@ -257,6 +257,28 @@ mod tests {
         }
     }
 
+    /// A trim after the record at 8, and the record after both.
+    #[test]
+    fn a_trim_is_part_of_no_chain_of_records() {
+        let (last, next) = (record(8, 80, 70, 4), record(12, 90, 80, 5));
+        let end = Some(crate::record::LogEnd { seq: 4, at: 1 });
+        let trim = Record { oldest: 5, trim: end, entries: Vec::new(), ..record(10, 80, 80, 5) };
+        let mut state = RoomState::new(Arc::new(Life::for_tests()));
+        let life = Arc::clone(&state.life);
+        for known in [&last, &trim, &next] {
+            assert_eq!(state.note(&life, known), Noted::Known { is_new: true }, "{known:?}");
+            assert_eq!(state.note_end(&life, &Tail::of(&last)), Noted::Known { is_new: false });
+            assert_eq!(state.note(&life, &last), Noted::Known { is_new: false });
+        }
+        let mut missed = RoomState::new(Arc::clone(&life));
+        assert_eq!(missed.note(&life, &last), Noted::Known { is_new: true });
+        assert_eq!(missed.note(&life, &next), Noted::Known { is_new: true });
+        let mut trimmed = RoomState::new(Arc::clone(&life));
+        assert_eq!(trimmed.note(&life, &trim), Noted::Known { is_new: true });
+        let other = Tail { id: 81, ..Tail::of(&last) };
+        assert_eq!(trimmed.note_end(&life, &other), Noted::Contradicts, "another record with the last entry");
+    }
+
     #[test]
     fn a_log_that_has_lost_its_end_is_noticed() {
         let tail = Tail::of(&record(7, 70, 60, 3));
