@@ -69,6 +69,10 @@
 //! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message
 //!   that was stored since, from a server of the chat that has not heard of it, can then be answered with
 //!   `no_message`.
+//! - The removal of old records of a room names only a sequence, too. If it is sent late, to a stream that was replaced
+//!   by a copy from before these records, it can remove the end of the room, and so its rules.
+//! - If a record with old messages was replaced by its copy, because a message beside them was deleted, they stay until
+//!   the next record of the room is too old.
 //! - A room whose rules are damaged on the leader is unavailable, also for its host. Only a backup restores it.
 //! - A page of acts reads all entries between them. In a log of several 100,000 entries it may be `unavailable`.
 //! - The servers allow 50 open atomic batches for a stream. If more rooms have messages in threads, changes or acts at
@@ -236,6 +240,22 @@
 //! Each record names the oldest position that can be read, so that all servers agree on it. Records below it, and the
 //! states of their messages, are removed from the stream when the keys are old. A room keeps at least its newest
 //! messages, and at most 5 entries for each.
+//!
+//! With [`Options::retain_age`], one server removes the messages of a stream that are too old, also from rooms that
+//! nobody has open. The records of all rooms are in the order of their times, so it reads the stream from its
+//! beginning up to the first record that is young enough. The times are those that the stream has given them. The
+//! present time is the earlier one of two clocks: its own, and that of the leader.
+//!
+//! A room with old records gets a **trim**: a record without entries that names another oldest position. It is stored
+//! like each record, so all servers hear of it in its order. It has the id of the record before it, and the next record
+//! names that one as the one before: a server that has missed the trim does not take it for a lost end. Some seconds
+//! later, the old records are removed, with the states, copies and blocks of their messages. The last record of a room
+//! always stays. If all messages are too old, that is the trim, which has no text.
+//!
+//! Records with keys that are remembered stay in the stream until these are old, although nobody can read the messages.
+//!
+//! A server of a version without trims cannot read them. Each sign of life says if its server can. No trim is stored
+//! while one that cannot is there.
 //!
 //! # Epochs
 //!

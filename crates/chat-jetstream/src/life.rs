@@ -84,7 +84,7 @@ impl Life {
         if !is_import(&info.config) {
             return None;
         }
-        Self::of(&StreamInfo { config: without_import(info.config.clone()), state: info.state })
+        Self::of(&StreamInfo { config: without_import(info.config.clone()), ..info.clone() })
     }
 
     #[cfg(test)]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use chat_core::NodeId;
@@ -29,6 +30,9 @@ pub struct Options {
     /// Newest messages of a room that can be read, as long as there are at most 4 changes for each. A room with changes
     /// may keep more. Default `None`: all.
     pub retain_messages: Option<u64>,
+    /// Age at which messages are removed, counted from the time at which the stream has stored them. All servers of the
+    /// chat need the same one. Default `None`: they stay.
+    pub retain_age: Option<Duration>,
     /// Idempotency keys of one user in a room that are remembered. Default 10,000.
     pub max_keys_per_user: usize,
     /// Bytes of memory for the idempotency keys of all rooms. Beyond it, those of the rooms that were quiet longest are
@@ -60,6 +64,7 @@ impl Default for Options {
             replicas: 3,
             node: None,
             retain_messages: None,
+            retain_age: None,
             max_keys_per_user: 10_000,
             max_key_bytes: 256 * 1024 * 1024,
             #[cfg(feature = "search-index")]
@@ -81,6 +86,7 @@ impl fmt::Debug for Options {
             .field("replicas", &self.replicas)
             .field("node", &self.node)
             .field("retain_messages", &self.retain_messages)
+            .field("retain_age", &self.retain_age)
             .field("max_keys_per_user", &self.max_keys_per_user)
             .field("max_key_bytes", &self.max_key_bytes)
             .finish_non_exhaustive()

@@ -29,6 +29,10 @@ pub struct Stats {
     pub new_epochs: u64,
     /// Records that could not be read, because they are damaged. Each read counts.
     pub unreadable: u64,
+    /// Entries that this node has removed because they were too old.
+    pub expired: u64,
+    /// Records that this node has removed from the streams, because all of their entries were too old.
+    pub removed: u64,
     /// Times that the keys of a room were read from the stream, because this node did not have them in memory.
     pub key_loads: u64,
     /// Searches that have looked at the messages of a room one by one, because no index has answered.
@@ -60,6 +64,8 @@ pub(crate) struct Counters {
     pub(crate) missed: AtomicU64,
     pub(crate) new_epochs: AtomicU64,
     pub(crate) unreadable: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) removed: AtomicU64,
     pub(crate) key_loads: AtomicU64,
     pub(crate) scans: AtomicU64,
 }
@@ -81,6 +87,8 @@ impl Counters {
             missed: read(&self.missed),
             new_epochs: read(&self.new_epochs),
             unreadable: read(&self.unreadable),
+            expired: read(&self.expired),
+            removed: read(&self.removed),
             key_loads: read(&self.key_loads),
             scans: read(&self.scans),
             ..Stats::default()
@@ -107,6 +115,8 @@ pub fn describe_metrics() {
     describe_counter!("chat_cluster_routed_total", "Messages that another server has stored for this one.");
     describe_counter!("chat_cluster_missed_total", "Records whose notices were missed.");
     describe_counter!("chat_cluster_requests_total", "Requests to the servers of the stream.");
+    describe_counter!("chat_cluster_expired_total", "Entries that were removed because they were too old.");
+    describe_counter!("chat_cluster_removed_total", "Records that were removed because they were too old.");
     describe_counter!("chat_cluster_key_loads_total", "Rooms whose keys were read from the stream.");
     describe_counter!("chat_cluster_new_epochs_total", "New epochs of all rooms of a stream.");
     describe_gauge!(STREAM_READY, "1 if the leader of the stream answers.");
@@ -131,6 +141,8 @@ impl JetStreamStore {
         counter!("chat_cluster_routed_total").absolute(stats.routed);
         counter!("chat_cluster_missed_total").absolute(stats.missed);
         counter!("chat_cluster_requests_total").absolute(stats.requests);
+        counter!("chat_cluster_expired_total").absolute(stats.expired);
+        counter!("chat_cluster_removed_total").absolute(stats.removed);
         counter!("chat_cluster_key_loads_total").absolute(stats.key_loads);
         counter!("chat_cluster_new_epochs_total").absolute(stats.new_epochs);
         for stream in self.streams() {

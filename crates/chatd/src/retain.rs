@@ -30,12 +30,12 @@ impl Retain {
         options
     }
 
-    /// Returns the limit by number, if there is one.
+    /// Returns the limit by age, and that by number.
     #[cfg(feature = "cluster")]
-    pub(crate) fn messages(limits: &[Self]) -> Option<u64> {
-        limits.iter().find_map(|limit| match limit {
-            Self::Messages(messages) => Some(*messages),
-            Self::Age(_) => None,
+    pub(crate) fn limits(limits: &[Self]) -> (Option<Duration>, Option<u64>) {
+        limits.iter().fold((None, None), |(age, messages), limit| match *limit {
+            Self::Age(age) => (Some(age), messages),
+            Self::Messages(messages) => (age, Some(messages)),
         })
     }
 }

@@ -3,7 +3,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::time::rfc3339;
+use super::time::{millis, rfc3339};
 use super::{Link, LinkError, REQUEST_TIMEOUT, number};
 use crate::stats::count;
 
@@ -36,6 +36,8 @@ pub(crate) struct Batch {
 pub(crate) struct Stored {
     pub(crate) place: u64,
     pub(crate) subject: String,
+    /// The time at which it was stored, in milliseconds since the Unix epoch, if the server has said so.
+    pub(crate) at: Option<u64>,
     pub(crate) payload: Bytes,
 }
 
@@ -118,9 +120,11 @@ impl Link {
             let headers = answer.headers.as_ref();
             let place = number(headers, "Nats-Sequence").ok_or(LinkError::Malformed)?;
             let subject = headers.and_then(|headers| headers.get("Nats-Subject")).map(ToString::to_string);
+            let at = headers.and_then(|headers| millis(headers.get("Nats-Time-Stamp")?.as_str()));
             batch.messages.push(Stored {
                 place,
                 subject: subject.unwrap_or_default(),
+                at,
                 payload: answer.payload,
             });
         }

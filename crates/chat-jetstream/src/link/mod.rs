@@ -26,6 +26,8 @@ pub(crate) use append::Part;
 pub(crate) use batch::{From, Stored};
 pub(crate) use client::{Client, Subscription};
 pub(crate) use stream::{StreamConfig, StreamInfo};
+#[cfg(test)]
+pub(crate) use time::rfc3339;
 
 /// The time for a request that can be repeated.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);

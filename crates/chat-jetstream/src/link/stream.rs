@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::time::millis;
 use super::{Link, LinkError, Removed, code};
 
 /// The settings of a stream. Settings that this crate does not know are kept.
@@ -24,12 +25,21 @@ pub(crate) struct StreamConfig {
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
     pub(crate) state: StreamState,
+    /// The time of the leader.
+    #[serde(default)]
+    pub(crate) ts: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct StreamState {
     #[serde(default)]
     pub(crate) last_seq: u64,
+}
+
+/// The answer to a removal of several messages.
+#[derive(Debug, Deserialize)]
+struct Purged {
+    purged: usize,
 }
 
 /// The subjects of the messages of a stream, as its leader has them.
@@ -50,7 +60,12 @@ struct SubjectsState {
 impl StreamInfo {
     /// Returns a stream without messages.
     pub(crate) fn new(config: StreamConfig) -> Self {
-        Self { config, state: StreamState { last_seq: 0 } }
+        Self { config, state: StreamState { last_seq: 0 }, ts: String::new() }
+    }
+
+    /// Returns the time of the leader, in milliseconds since the Unix epoch, if it has said so.
+    pub(crate) fn time(&self) -> Option<u64> {
+        millis(&self.ts)
     }
 }
 
@@ -109,9 +124,10 @@ impl Link {
             .await;
     }
 
-    /// Removes the messages of a subject that are before a place.
-    pub(crate) async fn purge(&self, subject: &str, before: u64) -> Result<(), LinkError> {
+    /// Removes the messages of a subject that are before a place. Returns their number.
+    pub(crate) async fn purge(&self, subject: &str, before: u64) -> Result<usize, LinkError> {
         let query = json!({ "filter": subject, "seq": before });
-        self.api::<Removed>(&format!("STREAM.PURGE.{}", self.stream), &query).await.map(drop)
+        let purged = self.api::<Purged>(&format!("STREAM.PURGE.{}", self.stream), &query).await?;
+        Ok(purged.purged)
     }
 }

@@ -8,6 +8,7 @@ mod peers;
 mod purging;
 mod signs;
 mod streams;
+mod sweep;
 mod tasks;
 mod tend;
 mod unfinished;
@@ -73,6 +74,7 @@ pub(crate) struct Node {
     pub(crate) purging: Purging,
     pub(crate) max_keys_per_user: usize,
     pub(crate) retain_messages: Option<u64>,
+    retain_age: Option<Duration>,
     /// The copies of the stream if it must be created again.
     replicas: usize,
     life: Mutex<Arc<Life>>,
@@ -84,6 +86,8 @@ pub(crate) struct Node {
     limits: Arc<OnceLock<Arc<Limits>>>,
     /// The time of the last answer of the stream's leader.
     answered: Mutex<Instant>,
+    /// The time of the leader's clock at its last answer, and when that was.
+    leader_time: Mutex<Option<(u64, Instant)>>,
     /// Wakes those who wait until the node has asked the leader of the stream, in the order in which they began.
     rounds: Notify,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
@@ -123,12 +127,14 @@ impl Node {
             purging: shared.purging.clone(),
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
+            retain_age: options.retain_age,
             replicas: options.replicas,
             life: Mutex::new(Arc::new(life)),
             rooms: Mutex::default(),
             quiet: Arc::clone(&shared.quiet),
             limits: Arc::clone(&shared.limits),
             answered: Mutex::new(Instant::now()),
+            leader_time: Mutex::default(),
             rounds: Notify::new(),
             comparing: tokio::sync::Mutex::default(),
             removing: Semaphore::new(MAX_REMOVING),

@@ -17,9 +17,23 @@ const MAX_SILENCE: Duration = Duration::from_secs(7);
 pub(crate) struct Peers {
     /// The name of this node.
     name: String,
-    seen: Mutex<HashMap<String, Instant>>,
+    seen: Mutex<HashMap<String, Sign>>,
     /// Wakes the task that gives the signs of life.
     pub(super) nudge: Notify,
+}
+
+/// The last sign of life of a node.
+#[derive(Debug)]
+struct Sign {
+    at: Instant,
+    /// True if the node can read trims.
+    reads_trims: bool,
+}
+
+impl Sign {
+    fn is_recent(&self) -> bool {
+        self.at.elapsed() < MAX_SILENCE
+    }
 }
 
 impl Peers {
@@ -32,15 +46,21 @@ impl Peers {
     }
 
     /// Records a sign of life of another node. Returns true if the node is new.
-    pub(crate) fn saw(&self, name: &str) -> bool {
+    pub(crate) fn saw(&self, name: &str, reads_trims: bool) -> bool {
         let mut seen = self.seen.lock();
-        seen.retain(|_, at| at.elapsed() < MAX_SILENCE);
-        name != self.name && seen.insert(name.to_owned(), Instant::now()).is_none()
+        seen.retain(|_, sign| sign.is_recent());
+        let sign = Sign { at: Instant::now(), reads_trims };
+        name != self.name && seen.insert(name.to_owned(), sign).is_none()
+    }
+
+    /// Returns true if all nodes that are there can read trims.
+    pub(crate) fn all_read_trims(&self) -> bool {
+        self.seen.lock().values().filter(|sign| sign.is_recent()).all(|sign| sign.reads_trims)
     }
 
     /// Returns true if another node of this name is there.
     pub(crate) fn is_there(&self, name: &str) -> bool {
-        self.seen.lock().get(name).is_some_and(|at| at.elapsed() < MAX_SILENCE)
+        self.seen.lock().get(name).is_some_and(Sign::is_recent)
     }
 
     /// Returns the other nodes that are there.
@@ -57,7 +77,7 @@ impl Peers {
     /// Returns the node that appends to a room, or `None` if it is this one.
     pub(crate) fn of_room(&self, token: &str) -> Option<String> {
         let seen = self.seen.lock();
-        let alive = seen.iter().filter(|(_, at)| at.elapsed() < MAX_SILENCE).map(|(name, _)| &**name);
+        let alive = seen.iter().filter(|(_, sign)| sign.is_recent()).map(|(name, _)| &**name);
         let chosen = alive.chain([&*self.name]).max_by_key(|name| weight(name, token))?;
         (chosen != self.name).then(|| chosen.to_owned())
     }
@@ -75,7 +95,7 @@ mod tests {
 
     fn peers(name: &str, others: &[&str]) -> Peers {
         let peers = Peers::new(name.to_owned());
-        others.iter().for_each(|other| assert!(peers.saw(other)));
+        others.iter().for_each(|other| assert!(peers.saw(other, true)));
         peers
     }
 
@@ -90,6 +110,15 @@ mod tests {
             *rooms.entry(chosen).or_default() += 1;
         }
         assert!(rooms.len() == 3 && rooms.values().all(|count| *count > 60), "{rooms:?}");
+    }
+
+    #[test]
+    fn a_node_of_an_earlier_version_is_known_until_it_leaves() {
+        let a = peers("a", &["b", "c"]);
+        assert!(a.all_read_trims());
+        assert!(!a.saw("b", false) && !a.all_read_trims(), "a node that goes back to an earlier version");
+        a.lost("b");
+        assert!(a.all_read_trims());
     }
 
     #[test]

@@ -14,8 +14,8 @@ const TICK: Duration = Duration::from_secs(2);
 /// The pause after a sign that was given early.
 const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 
-/// The payloads of signs of life.
-const LIVES: &[u8] = b"lives";
+/// The payloads of signs of life. A node of an earlier version gives another one, and cannot read trims.
+const LIVES: &[u8] = b"lives, reads trims";
 const LEAVES: &[u8] = b"leaves";
 
 /// The signs of life are about the node, and not about a stream. Those of the first stream are for all.
@@ -46,7 +46,7 @@ impl Node {
         let Some(name) = sign.subject.rsplit('.').next() else { return };
         if &*sign.payload == LEAVES {
             self.peers.lost(name);
-        } else if self.peers.saw(name) {
+        } else if self.peers.saw(name, &*sign.payload == LIVES) {
             self.give_sign(LIVES).await;
         }
     }

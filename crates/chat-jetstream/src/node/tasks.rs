@@ -39,6 +39,9 @@ impl Node {
         tasks.spawn(Arc::clone(self).serve(asked));
         tasks.spawn(Arc::clone(self).keep());
         tasks.spawn(Arc::clone(self).complete_rooms());
+        if let Some(age) = self.retain_age {
+            tasks.spawn(Arc::clone(self).remove_old(age));
+        }
         Ok(())
     }
 

@@ -34,6 +34,7 @@ impl Node {
         let highest = life.highest();
         let mut info = find_or_create(&self.link, self.shard, self.replicas).await?;
         *self.answered.lock() = Instant::now();
+        *self.leader_time.lock() = info.time().map(|time| (time, Instant::now()));
         let found = self.life_of(&info)?;
         let is_before = found.is_before(&life);
         if found.differs(&life) && !is_before {

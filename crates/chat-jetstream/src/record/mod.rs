@@ -30,6 +30,8 @@ mod flag {
     pub(super) const THREADS: u8 = 1;
     /// The record names the newest entry of a purge, and the purges that are not complete.
     pub(super) const PURGES: u8 = 2;
+    /// The record has no entries: it only names another oldest position.
+    pub(super) const TRIM: u8 = 4;
 }
 
 /// The bytes of the checksum at the end of a record.
@@ -71,8 +73,18 @@ pub(crate) struct Record {
     pub(crate) erasing: Vec<u64>,
     /// The purges that are not complete.
     pub(crate) purges: Vec<Purge>,
-    /// The entries: at least one.
+    /// The end of the log, if the record has no entries: it only moves the oldest position, and has the id of the
+    /// record before it.
+    pub(crate) trim: Option<LogEnd>,
+    /// The entries: at least one, unless the record is a trim.
     pub(crate) entries: Vec<Entry>,
+}
+
+/// The last entry of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogEnd {
+    pub(crate) seq: u64,
+    pub(crate) at: u64,
 }
 
 /// The bytes of a message of the stream are not a record.
@@ -83,19 +95,22 @@ pub(crate) struct Unreadable {
 }
 
 impl Record {
-    /// Returns the position of the first entry.
+    /// Returns the position of the first entry. That of a trim is the next position of the log.
     pub(crate) fn first(&self) -> u64 {
-        self.entries.first().map_or(0, |entry| entry.seq)
+        let next = self.trim.map_or(0, |end| end.seq + 1);
+        self.entries.first().map_or(next, |entry| entry.seq)
     }
 
-    /// Returns the position of the last entry.
+    /// Returns the position of the last entry of the log up to this record.
     pub(crate) fn last(&self) -> u64 {
-        self.entries.last().map_or(0, |entry| entry.seq)
+        let end = self.trim.map_or(0, |end| end.seq);
+        self.entries.last().map_or(end, |entry| entry.seq)
     }
 
-    /// Returns the time of the last entry.
+    /// Returns the time of that entry.
     pub(crate) fn at(&self) -> u64 {
-        self.entries.last().map_or(0, |entry| entry.at)
+        let end = self.trim.map_or(0, |end| end.at);
+        self.entries.last().map_or(end, |entry| entry.at)
     }
 
     /// Returns the name of the room.
@@ -116,7 +131,8 @@ impl Record {
         bytes.put_u8(VERSION);
         let has = |part: bool, flag| if part { flag } else { 0 };
         let has_purges = self.acted > self.ruled || !self.purges.is_empty();
-        bytes.put_u8(has(self.has_threads, flag::THREADS) | has(has_purges, flag::PURGES));
+        let parts = has(self.has_threads, flag::THREADS) | has(has_purges, flag::PURGES);
+        bytes.put_u8(parts | has(self.trim.is_some(), flag::TRIM));
         let replaced = if self.copy.is_some() { self.place } else { 0 };
         let Self { id, previous, oldest, messages, ruled, acted, .. } = *self;
         for number in [id, previous, oldest, messages, ruled, replaced, self.first()] {
@@ -132,6 +148,9 @@ impl Record {
             bytes.put_u64(acted);
             put_count(&mut bytes, self.purges.len());
             self.purges.iter().for_each(|purge| purge.encode(&mut bytes));
+        }
+        if let Some(end) = self.trim {
+            bytes.put_u64(end.at);
         }
         put_count(&mut bytes, self.entries.len());
         self.entries.iter().for_each(|entry| entry.encode(&mut bytes));
@@ -169,11 +188,16 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
     } else {
         (ruled, Vec::new())
     };
+    let trim = if flags & flag::TRIM != 0 {
+        Some(LogEnd { seq: first.checked_sub(1)?, at: bytes.try_get_u64().ok()? })
+    } else {
+        None
+    };
     let count = bytes.try_get_u16().ok()?;
     let entries = (first..).take(count.into()).map(|seq| Entry::decode(seq, &mut bytes));
     let entries = entries.collect::<Option<Vec<_>>>()?;
     let (place, copy) = if replaced > 0 { (replaced, Some(place)) } else { (place, None) };
-    let is_whole = bytes.is_empty() && first > 0 && !entries.is_empty();
+    let is_whole = bytes.is_empty() && first > 0 && entries.is_empty() == trim.is_some();
     let has_threads = flags & flag::THREADS != 0;
     is_whole.then_some(Record {
         place,
@@ -189,6 +213,7 @@ fn read(place: u64, mut bytes: Bytes) -> Option<Record> {
         pins,
         erasing,
         purges,
+        trim,
         entries,
     })
 }
@@ -242,7 +267,7 @@ mod tests {
         let purge =
             NewAct::new(User::guest("ann").unwrap(), Act::Purge { user: User::guest("eve").unwrap() });
         let purges = vec![Purge::new(8, "n1".to_owned(), &purge, 43)];
-        let (id, previous) = (5, 4);
+        let (id, previous, trim) = (5, 4, None);
         Record {
             place,
             copy,
@@ -257,6 +282,7 @@ mod tests {
             pins,
             erasing,
             purges,
+            trim,
             entries,
         }
     }
@@ -273,6 +299,17 @@ mod tests {
             Ok(copy),
             "at the place of the record that it replaces"
         );
+    }
+
+    #[test]
+    fn a_trim_has_no_entries_and_leaves_the_end_of_the_log_as_it_is() {
+        let record = record();
+        let end = LogEnd { seq: record.last(), at: record.at() };
+        let trim = Record { oldest: 46, id: 5, previous: 5, trim: Some(end), entries: Vec::new(), ..record };
+        assert_eq!(Record::decode(9, trim.encode()), Ok(trim.clone()));
+        assert_eq!((trim.first(), trim.last(), trim.at()), (46, 45, 1_700_000_000_045));
+        let without_end = Record { trim: None, ..trim };
+        assert!(Record::decode(9, without_end.encode()).is_err(), "a record without entries");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod erase;
 mod erased;
+mod expire;
 mod export;
 mod find;
 mod fold;
@@ -44,9 +45,11 @@ use self::sinks::Sinks;
 use self::state::{Noted, RoomState, Tail};
 use self::writer::Writer;
 
+pub(crate) use self::expire::Due;
 pub(crate) use self::fold::States;
 pub(crate) use self::import::{CompleteRoom, ImportedRoom};
 pub(crate) use self::quiet::QuietLogs;
+pub(crate) use self::stage::unix_millis;
 #[cfg(test)]
 pub(crate) use self::work::PurgeOrder;
 pub(crate) use self::work::{Receipt, Work, as_append};
@@ -116,6 +119,10 @@ impl SharedRoom {
     /// Takes a record that this node or another one has stored, with the states of the messages that it changes, and
     /// reports its entries.
     pub(crate) fn hear(self: &Arc<Self>, life: &Arc<Life>, record: &Record, states: &States) {
+        if record.trim.is_some() {
+            self.learn(life, record);
+            return;
+        }
         let is_known = matches!(self.note(life, record), Noted::Known { .. });
         if !is_known || !self.state.lock().report(life, record) {
             return;

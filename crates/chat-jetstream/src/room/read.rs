@@ -170,7 +170,10 @@ impl SharedRoom {
                 let record = match record {
                     Ok(record) => record,
                     Err(unreadable) => {
-                        let _counted = self.node.unreadable(unreadable);
+                        // Retention may have removed it meanwhile.
+                        if next >= self.known().tail.first() {
+                            let _counted = self.node.unreadable(unreadable);
+                        }
                         continue;
                     }
                 };

@@ -202,7 +202,7 @@ impl Applied {
         let governance = governance.filter(|_| ruled > self.tail.ruled);
         let rules = governance.map(|governance| NewRules::new(before, governance.into_owned(), ruled));
         let acted = entries.iter().rev().find(|entry| entry.is_act()).map_or(self.tail.acted, |act| act.seq);
-        let (place, copy) = (0, None);
+        let (place, copy, trim) = (0, None, None);
         let record = Record {
             place,
             copy,
@@ -217,6 +217,7 @@ impl Applied {
             pins,
             erasing,
             purges,
+            trim,
             entries,
         };
         Staged {
@@ -428,7 +429,7 @@ fn retained(head: u64, messages: u64, retain: Option<u64>) -> u64 {
     by_messages.max((head + 1).saturating_sub(RoomLimits::max_entries(count)))
 }
 
-pub(super) fn unix_millis() -> u64 {
+pub(crate) fn unix_millis() -> u64 {
     #[cfg(test)]
     if let Some(millis) = crate::model::unix_millis() {
         return millis;

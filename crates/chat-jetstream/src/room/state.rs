@@ -181,7 +181,9 @@ impl RoomState {
             return Noted::Ignored;
         }
         let (order, known) = (end.place.cmp(&self.tail.place), &self.tail);
-        if order != end.head.cmp(&known.head) || (order.is_eq() && end.id != known.id) {
+        // Of two records after the same entry, the later one is a trim.
+        let is_same = end.head == known.head && end.id == known.id;
+        if !is_same && (order.is_eq() || order != end.head.cmp(&known.head)) {
             return Noted::Contradicts;
         }
         let is_new = order.is_gt();
@@ -258,6 +260,28 @@ mod tests {
             assert_eq!(state.tail, last);
             assert_eq!(state.note_end(&Arc::new(Life::for_tests()), &known), Noted::Ignored);
         }
+    }
+
+    /// A trim after the record at 8, and the record after both.
+    #[test]
+    fn a_trim_is_part_of_no_chain_of_records() {
+        let (last, next) = (record(8, 80, 70, 4), record(12, 90, 80, 5));
+        let end = Some(crate::record::LogEnd { seq: 4, at: 1 });
+        let trim = Record { oldest: 5, trim: end, entries: Vec::new(), ..record(10, 80, 80, 5) };
+        let mut state = RoomState::new(Arc::new(Life::for_tests()));
+        let life = Arc::clone(&state.life);
+        for known in [&last, &trim, &next] {
+            assert_eq!(state.note(&life, known), Noted::Known { is_new: true }, "{known:?}");
+            assert_eq!(state.note_end(&life, &Tail::of(&last)), Noted::Known { is_new: false });
+            assert_eq!(state.note(&life, &last), Noted::Known { is_new: false });
+        }
+        let mut missed = RoomState::new(Arc::clone(&life));
+        assert_eq!(missed.note(&life, &last), Noted::Known { is_new: true });
+        assert_eq!(missed.note(&life, &next), Noted::Known { is_new: true });
+        let mut trimmed = RoomState::new(Arc::clone(&life));
+        assert_eq!(trimmed.note(&life, &trim), Noted::Known { is_new: true });
+        let other = Tail { id: 81, ..Tail::of(&last) };
+        assert_eq!(trimmed.note_end(&life, &other), Noted::Contradicts, "another record with the last entry");
     }
 
     #[test]

@@ -33,12 +33,18 @@ impl SharedRoom {
         if self.known().tail.has_states() {
             self.remove_states(life, cut, time).await?;
         }
-        Ok(self.node.link.purge(&subject, cut).await?)
+        self.node.link.purge(&subject, cut).await?;
+        Ok(())
     }
 
     /// Removes the states and the copies of the records before a place, which are removed then. The time at which a
     /// copy was stored says nothing, so those stay whose entries are not before the time.
-    async fn remove_states(&self, life: &Arc<Life>, cut: u64, time: u64) -> Result<(), Unavailable> {
+    pub(super) async fn remove_states(
+        &self,
+        life: &Arc<Life>,
+        cut: u64,
+        time: u64,
+    ) -> Result<(), Unavailable> {
         let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
         let (Some(begin), Some(end)) =
             (self.first_from(&known, 0).await?, self.first_from(&known, cut).await?)

@@ -348,6 +348,7 @@ impl Writer {
             is_continued &= record.is_none_or(|record| !log.tail.excludes(record));
             if let (Some((id, place)), Some(record)) = (&mut own, record)
                 && record.id == *id
+                && record.trim.is_none()
             {
                 **place = Some(record.place);
             }

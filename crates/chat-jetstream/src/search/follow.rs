@@ -139,7 +139,7 @@ impl Node {
     /// Returns the part of the log that a message of the stream is. A damaged message is left out: its positions are
     /// then candidates of each search.
     async fn step(&self, life: &Life, message: Stored) -> Result<Option<(u64, IndexStep)>, LinkError> {
-        let Stored { place, subject, payload } = message;
+        let Stored { place, subject, payload, .. } = message;
         Ok(match life.read(&subject) {
             Some(Subject::Record { room }) => {
                 let mut record = Record::decode(place, payload).ok();

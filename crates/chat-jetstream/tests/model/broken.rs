@@ -30,11 +30,22 @@ pub(crate) enum Mutant {
     NoKeys,
     /// The state of a message is read from a copy that is behind.
     StaleReads,
+    /// A message counts as old from the beginning.
+    NoAges,
+    /// The end of a room is removed with its old records.
+    NoHeads,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::NoExpectation, Self::NoRepair, Self::EarlyAnswer, Self::NoKeys, Self::StaleReads];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::NoExpectation,
+        Self::NoRepair,
+        Self::EarlyAnswer,
+        Self::NoKeys,
+        Self::StaleReads,
+        Self::NoAges,
+        Self::NoHeads,
+    ];
 }
 
 /// A connection that does what the crate would do with a defect.
@@ -89,6 +100,13 @@ impl Client for Broken {
                 tokio::spawn(async move { client.request(topic, request).await });
                 Ok(super::network::message(&subject, json!({ "seq": place }).to_string()))
             }
+            Mutant::NoHeads if subject.contains("STREAM.PURGE") => {
+                let mut query: Value =
+                    serde_json::from_slice(&request.payload.unwrap_or_default()).unwrap_or_default();
+                query["seq"] = NOTHING.into();
+                request.payload = Some(query.to_string().into());
+                self.client.request(subject, request).await
+            }
             _ => self.client.request(subject, request).await,
         }
     }
@@ -105,6 +123,11 @@ impl Client for Broken {
                 && let Some(place) = number(message.headers.as_ref(), "Nats-Sequence")
             {
                 heard.fetch_max(place, Ordering::SeqCst);
+            }
+            if let (Mutant::NoAges, Some(headers)) = (mutant, &mut message.headers)
+                && headers.get("Nats-Time-Stamp").is_some()
+            {
+                headers.insert("Nats-Time-Stamp", "2001-02-03T04:05:06Z");
             }
             if let (Mutant::StaleReads, Some(headers)) = (mutant, &mut message.headers)
                 && headers.get("Nats-UpTo-Sequence").is_some()

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{Commit, StoredMessage};
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::purges::Purges;
-use super::trace;
+use super::{trace, unix_millis};
 
 /// A log: the room and the epoch.
 pub(super) type Log = (usize, String);
@@ -23,6 +24,12 @@ pub(crate) struct History {
     entries: BTreeMap<(usize, Log, u64), String>,
     /// True if the stream may lose its end in this run.
     pub(crate) may_lose: bool,
+    /// The age at which messages are removed in this run.
+    pub(crate) retain_age: Option<Duration>,
+    /// The time for which keys are remembered.
+    pub(crate) key_window: Duration,
+    /// The times of the acknowledged messages.
+    times: BTreeMap<(Log, u64), u64>,
     /// The acknowledged messages: their logs, positions and texts.
     acknowledged: BTreeSet<(Log, u64, String)>,
     pub(super) purges: Purges,
@@ -45,13 +52,25 @@ pub(crate) struct Counts {
     pub(crate) reads: u64,
     pub(crate) purges: u64,
     pub(crate) renewals: u64,
+    pub(crate) removed: u64,
     pub(crate) faults: u64,
     pub(crate) runs: u64,
 }
 
 impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { acknowledged, duplicates, refused, reports, reads, purges, renewals, faults, runs } = self;
+        let Self {
+            acknowledged,
+            duplicates,
+            refused,
+            reports,
+            reads,
+            purges,
+            renewals,
+            removed,
+            faults,
+            runs,
+        } = self;
         *acknowledged += other.acknowledged;
         *duplicates += other.duplicates;
         *refused += other.refused;
@@ -59,6 +78,7 @@ impl Counts {
         *reads += other.reads;
         *purges += other.purges;
         *renewals += other.renewals;
+        *removed += other.removed;
         *faults += other.faults;
         *runs += other.runs;
     }
@@ -92,7 +112,15 @@ impl History {
     }
 
     /// Takes an acknowledgement of a message by a node.
-    pub(crate) fn acknowledge(&mut self, node: usize, log: Log, seq: u64, text: &str, is_duplicate: bool) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        node: usize,
+        log: Log,
+        (seq, at): (u64, u64),
+        text: &str,
+        is_duplicate: bool,
+    ) {
+        self.times.insert((log.clone(), seq), at);
         self.note((node, &log, seq, text, is_duplicate));
         self.counts.acknowledged += 1;
         self.counts.duplicates += u64::from(is_duplicate);
@@ -148,23 +176,35 @@ impl History {
     pub(crate) fn check_log(&mut self, node: usize, room: usize, log: &Read) {
         let key = (room, log.epoch.clone());
         self.see_epoch(&key);
-        let mut texts = BTreeMap::new();
-        for (index, stored) in (1..).zip(&log.entries) {
+        let mut texts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for (index, stored) in (log.first..).zip(&log.entries) {
             if stored.seq != index {
                 return self.violate(format!("node {node} has a hole in room {room} at {index}"));
             }
             let entry = identity(stored);
             self.see(node, &key, stored.seq, &entry);
             let is_keyed = entry.starts_with('k') || (entry.starts_with('u') && !self.may_lose);
-            if is_keyed && let Some(first) = texts.insert(entry.clone(), stored.seq) {
+            let at = time_of(stored);
+            if is_keyed
+                && let Some((first, before)) = texts.insert(entry.clone(), (stored.seq, at))
+                && Duration::from_millis(at - before) < self.key_window
+            {
                 self.violate(format!("room {room} has {entry} twice: {first} and {}", stored.seq));
             }
         }
-        let head = log.entries.len() as u64;
+        let (first, head) = (log.first, log.head);
+        if log.entries.last().map_or(first - 1, |stored| stored.seq) != head {
+            return self.violate(format!("node {node} has a hole at the end of room {room}"));
+        }
+        self.check_age(&key, first);
+        self.counts.removed += first - 1;
         let acknowledged: Vec<_> =
             self.acknowledged.iter().filter(|(log, ..)| *log == key).cloned().collect();
         for (_, seq, text) in acknowledged {
-            let stored = usize::try_from(seq - 1).ok().and_then(|index| log.entries.get(index));
+            if seq < first {
+                continue;
+            }
+            let stored = usize::try_from(seq - first).ok().and_then(|index| log.entries.get(index));
             let stored = stored.map(identity);
             let is_gone = stored.as_deref() == Some(GONE);
             if stored.as_deref() != Some(&text) && !is_gone {
@@ -176,7 +216,8 @@ impl History {
                 self.violate(format!("room {room}: {text} is deleted at {seq}, and nobody has asked for it"));
             }
         }
-        let entries: Vec<_> = log.entries.iter().map(identity).collect();
+        let removed = (1..first).map(|_| GONE.to_owned());
+        let entries: Vec<_> = removed.chain(log.entries.iter().map(identity)).collect();
         let left = self.purges.left(&key, &entries);
         left.into_iter().for_each(|left| self.violate(left));
         let changed: Vec<_> = self.changed.iter().filter(|(log, ..)| *log == key).cloned().collect();
@@ -193,6 +234,25 @@ impl History {
             }
         }
     }
+}
+
+impl History {
+    /// Checks that the acknowledged messages before a position are as old as those that are removed.
+    pub(crate) fn check_age(&mut self, log: &Log, first: u64) {
+        let now = unix_millis().unwrap_or_default();
+        let removed = self.times.range((log.clone(), 0)..(log.clone(), first));
+        let is_young = |at: u64| self.retain_age.is_none_or(|age| Duration::from_millis(now - at) < age);
+        let young = removed.filter(|(_, at)| is_young(**at)).map(|((_, seq), _)| *seq).next();
+        if let Some(seq) = young {
+            self.violate(format!("room {} begins at {first}, and {seq} is not old", log.0));
+        }
+    }
+}
+
+/// Returns the time of an entry.
+fn time_of(stored: &StoredMessage) -> u64 {
+    let event: Value = serde_json::from_slice(&stored.frame).expect("an event");
+    event["at"].as_u64().expect("a time")
 }
 
 /// The identity of a message that was deleted.
@@ -229,6 +289,8 @@ fn has_reaction(event: &Value, user: &str) -> bool {
 /// A log as a node returns it.
 pub(crate) struct Read {
     pub(crate) epoch: String,
+    pub(crate) first: u64,
+    pub(crate) head: u64,
     pub(crate) entries: Vec<StoredMessage>,
     /// The messages in their present form.
     pub(crate) messages: BTreeMap<u64, Value>,

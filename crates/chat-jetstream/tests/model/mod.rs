@@ -4,6 +4,7 @@
 //! it runs. It knows what the crate knows: the core of NATS, and the requests of JetStream that the crate sends. Time
 //! is the paused clock of tokio, and all random numbers come from one seed, so that a seed repeats a run exactly.
 
+mod ages;
 mod broken;
 mod client;
 mod comparison;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chat_core::{CommitSink, Limits, Page, Range, Room, Store, Unavailable};
+use chat_core::{CommitSink, Limits, LogBounds, Page, Range, Room, Store, Unavailable};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
@@ -49,7 +49,10 @@ impl Node {
             None => client,
         };
         let servers = model.act(|world| world.servers.len());
-        let options = Options::default().with(|options| options.replicas = servers);
+        let options = Options::default().with(|options| {
+            options.replicas = servers;
+            options.retain_age = history.lock().retain_age;
+        });
         let opened = JetStreamStore::open_on((client, connection), "the model", options).await;
         let Ok(store) = opened else {
             model.act(|world| world.end_client(client_number));
@@ -83,7 +86,17 @@ impl Node {
     /// Reads all of a room.
     pub(crate) async fn read(&self, room: usize) -> Result<Read, Unavailable> {
         let room = &self.rooms[room];
-        let epoch = room.bounds().await?.epoch;
+        loop {
+            let bounds = room.bounds().await?;
+            let read = Self::read_from(room, &bounds).await?;
+            // Retention may have removed messages meanwhile.
+            if room.bounds().await?.first == bounds.first {
+                return Ok(read);
+            }
+        }
+    }
+
+    async fn read_from(room: &Arc<dyn Room>, bounds: &LogBounds) -> Result<Read, Unavailable> {
         let (mut entries, mut messages) = (Vec::new(), BTreeMap::new());
         loop {
             let after = entries.last().map_or(0, |stored: &chat_core::StoredMessage| stored.seq);
@@ -100,7 +113,8 @@ impl Node {
                 messages.insert(stored.seq, serde_json::from_slice(&stored.frame).expect("an event"));
             }
             if !page.more {
-                return Ok(Read { epoch, entries, messages });
+                let LogBounds { epoch, first, head, .. } = bounds.clone();
+                return Ok(Read { epoch, first, head, entries, messages });
             }
         }
     }
@@ -116,6 +130,16 @@ async fn follow(
     loop {
         shared.more.notified().await;
         loop {
+            if history.lock().retain_age.is_some()
+                && let Ok(bounds) = room.bounds().await
+            {
+                history.lock().check_age(&(number, bounds.epoch.clone()), bounds.first);
+                // The entries before are removed.
+                let mut reader = shared.reader.lock();
+                if reader.epoch == bounds.epoch {
+                    reader.read = reader.read.max(bounds.first - 1);
+                }
+            }
             let (epoch, read, told) = {
                 let reader = shared.reader.lock();
                 (reader.epoch.clone(), reader.read, reader.told)
@@ -153,6 +177,11 @@ fn take(
     ));
     if page.epoch != epoch {
         // The log was renewed. The report says so.
+        return;
+    }
+    let removed = page.messages.first().is_none_or(|stored| stored.seq > read + 1);
+    if removed && history.retain_age.is_some() {
+        // They were removed after the question for the oldest one.
         return;
     }
     let log = (room, page.epoch.clone());

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::link::number;
+use crate::link::{number, rfc3339};
 
 use super::copy::{Copy, Op, Stored};
 use super::network::message;
@@ -63,7 +63,7 @@ impl World {
         if header(message, "Nats-Expected-Stream").is_some_and(|name| name != self.name(leader)) {
             return refuse(self, 400, 10_060, "expected stream does not match");
         }
-        let at = super::unix_millis().unwrap_or_default();
+        let at = self.clock();
         let part = Stored {
             subject: message.subject.to_string(),
             headers: message.headers.clone(),
@@ -177,7 +177,8 @@ impl World {
 
     pub(super) fn info(&self, server: usize) -> Value {
         let Copy { config, messages, last, .. } = &self.servers[server].copy;
-        json!({ "config": config, "state": { "last_seq": last, "messages": messages.len() } })
+        let ts = rfc3339(self.clock());
+        json!({ "config": config, "state": { "last_seq": last, "messages": messages.len() }, "ts": ts })
     }
 
     /// Lets some server with a copy answer a read.
@@ -283,6 +284,7 @@ fn read(copy: &Copy, query: &Value, reply: &str) -> Vec<Message> {
         headers.insert("Nats-Sequence", place.to_string().as_str());
         headers.insert("Nats-Num-Pending", pending.to_string().as_str());
         headers.insert("Nats-Last-Sequence", last.to_string().as_str());
+        headers.insert("Nats-Time-Stamp", rfc3339(stored.at).as_str());
         answer.headers = Some(headers);
         answers.push(answer);
         last = place;

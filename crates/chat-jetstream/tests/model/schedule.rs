@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::broken::Mutant;
-use super::history::{Changed, Counts, SharedHistory};
+use super::history::{Changed, Counts, Read, SharedHistory};
 use super::nodes::{Node, Nodes, ROOMS};
 use super::world::{Model, World};
 use super::{Rng, begin, end};
@@ -54,6 +54,25 @@ struct Run {
     writing: Arc<AtomicUsize>,
 }
 
+/// The times after which messages and keys of a run are too old.
+struct Ages {
+    retain: Option<Duration>,
+    keys: Duration,
+}
+
+impl Ages {
+    /// Lets messages be hidden in some runs, and removed later together with their keys, or both at once.
+    fn of(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0xa6e5);
+        if !rng.percent(30) {
+            return Self { retain: None, keys: Limits::default().rooms.key_window };
+        }
+        let keys = Duration::from_secs(15);
+        let retain = Duration::from_secs([4, 12, 31][rng.index(3)]);
+        Self { retain: Some(retain), keys }
+    }
+}
+
 /// Runs the schedule of a seed.
 pub(crate) fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -64,11 +83,14 @@ pub(crate) fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
         let history = SharedHistory::default();
         // A run whose stream may lose its end has weaker guarantees, so that most have none.
         history.lock().may_lose = rng.percent(20) && mutant.is_none() && std::env::var_os(LOSS).is_some();
+        let ages = Ages::of(seed);
+        (history.lock().retain_age, history.lock().key_window) = (ages.retain, ages.keys);
         let run = Run {
             model: Model::start(rng.next(), servers),
             history: Arc::clone(&history),
             limits: Arc::new(Limits::default().with(|limits| {
                 (limits.rooms.tail_events, limits.rooms.purge_timeout) = (8, PURGE_TIMEOUT);
+                limits.rooms.key_window = ages.keys;
             })),
             nodes: Arc::new(Mutex::new((0..rng.between(2, 3)).map(|_| None).collect())),
             mutant,
@@ -207,7 +229,8 @@ impl Run {
                     Ok(receipt) => {
                         let log = (room, receipt.epoch);
                         let mut history = self.history.lock();
-                        history.acknowledge(number, log.clone(), receipt.seq, text, receipt.duplicate);
+                        let place = (receipt.seq, receipt.at);
+                        history.acknowledge(number, log.clone(), place, text, receipt.duplicate);
                         return Some((log, receipt.seq));
                     }
                     Err(AppendError::Unavailable(_)) => {
@@ -262,6 +285,8 @@ impl Run {
                         Err(ChangeError::Unavailable(_)) => self.history.lock().counts.refused += 1,
                         // The message is lost with the end of the stream, or another one is in its place.
                         Err(_) if self.history.lock().may_lose => return,
+                        // It is too old.
+                        Err(ChangeError::NoMessage) if self.history.lock().retain_age.is_some() => return,
                         // A server that is not the leader any more has answered.
                         Err(ChangeError::NoMessage) if self.model.act(|world| world.had_false_leader()) => {}
                         Err(error) => return self.violate(format!("a change of {text}: {error}")),
@@ -387,7 +412,7 @@ impl Run {
         for (room, _) in ROOMS.iter().enumerate() {
             let Ok(log) = fresh.read(room).await else { return self.violate("a log cannot be read") };
             self.history.lock().check_log(fresh.client, room, &log);
-            let head = log.entries.len() as u64;
+            let head = log.head;
             for (number, node) in nodes.iter().enumerate() {
                 let Some(node) = node else { continue };
                 let (epoch, read) = &before[number][room];
@@ -399,7 +424,11 @@ impl Run {
                 }
                 let Ok(other) = node.read(room).await else { return self.violate("a log cannot be read") };
                 self.history.lock().check_log(node.client, room, &other);
-                if other.epoch != log.epoch || other.entries != log.entries {
+                let first = log.first.max(other.first);
+                let kept = |read: &Read| -> Vec<_> {
+                    read.entries.iter().filter(|stored| stored.seq >= first).cloned().collect()
+                };
+                if other.epoch != log.epoch || kept(&other) != kept(&log) {
                     self.violate(format!("node {number} has another log of room {room} than a new node"));
                 }
             }

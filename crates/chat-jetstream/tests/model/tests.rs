@@ -54,8 +54,10 @@ fn fault_schedules_violate_no_guarantee() {
         }
         total.add(&outcome.counts);
     }
-    let Counts { acknowledged, duplicates, refused, reports, reads, purges, faults, runs, .. } = total;
-    let has_all = [acknowledged, duplicates, refused, reports, reads, purges, faults].iter().all(|n| *n > 0);
+    let Counts { acknowledged, duplicates, refused, reports, reads, purges, removed, faults, runs, .. } =
+        total;
+    let counts = [acknowledged, duplicates, refused, reports, reads, purges, removed, faults];
+    let has_all = counts.iter().all(|number| *number > 0);
     assert!(has_all || seed.is_some(), "{runs} schedules test nothing: {total:?}");
 }
 

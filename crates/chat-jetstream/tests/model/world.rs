@@ -30,6 +30,10 @@ pub(super) struct World {
     pub(super) refuses: bool,
     /// The messages of the stream that nodes have read.
     pub(super) read: usize,
+    /// The milliseconds by which the clocks of the servers are behind those of the nodes.
+    pub(super) behind: u64,
+    /// The milliseconds by which the clock of the leader has jumped.
+    pub(super) jumped: u64,
     start: Instant,
     events: BTreeMap<(u64, u64), Act>,
     pub(super) next: u64,
@@ -55,6 +59,8 @@ impl Model {
             lossy: 0,
             refuses: false,
             read: 0,
+            behind: 0,
+            jumped: 0,
             start: Instant::now(),
             events: BTreeMap::new(),
             next: 0,
@@ -104,6 +110,11 @@ impl World {
     /// Returns the milliseconds since the start.
     pub(super) fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).expect("a short run")
+    }
+
+    /// Returns the time of the servers, in milliseconds since the Unix epoch.
+    pub(super) fn clock(&self) -> u64 {
+        super::unix_millis().unwrap_or_default() - self.behind + self.jumped
     }
 
     /// Lets something happen at a time. Events of one time happen in the order in which they were added.

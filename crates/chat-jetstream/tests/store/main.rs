@@ -5,6 +5,7 @@ mod proxy;
 #[path = "../support/servers.rs"]
 mod servers;
 
+mod ages;
 mod changes;
 mod erasure;
 mod history;

@@ -28,7 +28,10 @@ pub(super) fn apply(
         match step {
             IndexStep::Form { stored, is_deleted, .. } => room.replace(transaction, stored, *is_deleted)?,
             IndexStep::Record { id, previous, oldest, entries, is_copy, .. } => {
-                let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
+                let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+                    room.prune_all(transaction, *oldest)?;
+                    continue;
+                };
                 let range = (first.seq, last.seq);
                 if *is_copy && last.seq <= room.indexed {
                     room.fill(transaction, range, (*place, entries))?;
@@ -206,6 +209,16 @@ impl IndexedRoom {
             }
         }
         Ok(!overlapping.is_empty())
+    }
+
+    /// Removes all that is before the position `oldest`.
+    fn prune_all(&mut self, transaction: &Connection, oldest: u64) -> rusqlite::Result<()> {
+        // Positions that the index does not have yet come with their record.
+        let oldest = oldest.min(self.indexed + 1);
+        while self.first < oldest {
+            self.prune(transaction, oldest)?;
+        }
+        Ok(())
     }
 
     /// Removes what is before the position `oldest`, or part of it.

@@ -72,7 +72,7 @@ pub enum IndexStep {
         previous: u64,
         /// The oldest position of the room that can be read.
         oldest: u64,
-        /// The entries: at least one. The frame of one that is no message may be empty.
+        /// The entries. The frame of one that is no message may be empty. A record without entries only moves `oldest`.
         entries: Vec<StoredMessage>,
         /// True if it stands for a record of an earlier place, without the texts that were deleted.
         is_copy: bool,

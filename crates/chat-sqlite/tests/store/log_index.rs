@@ -30,7 +30,9 @@ impl Log {
 
     async fn apply(&self, steps: &[IndexStep]) -> bool {
         let place = |step: &IndexStep| match step {
-            IndexStep::Record { entries, .. } => entries[0].seq * 10,
+            IndexStep::Record { entries, id, .. } => {
+                entries.first().map_or_else(|| (id - 1_000) * 10 + 5, |entry| entry.seq * 10)
+            }
             IndexStep::Form { stored, .. } => stored.seq * 10 + 5,
         };
         let steps: Vec<_> = steps.iter().map(|step| (place(step), step.clone())).collect();
@@ -232,6 +234,34 @@ async fn messages_below_the_oldest_position_are_removed() {
     assert_eq!(log.find("i", 7).await, [6, 5]);
     assert!(log.apply(&[form(4, "late", false)]).await);
     assert_eq!(log.find("late", 7).await, [] as [u64; 0]);
+}
+
+/// A record without entries, after the one that ends with `last`. It has the id of that one.
+fn trim(last: u64, oldest: u64) -> IndexStep {
+    let (room, id, entries) = ("lobby".to_owned(), last + 1_000, Vec::new());
+    IndexStep::Record { room, id, previous: id, oldest, entries, is_copy: false }
+}
+
+#[tokio::test]
+async fn a_record_without_entries_removes_all_messages_below_the_oldest_position() {
+    let log = Log::new().await;
+    let count = 5_000;
+    let steps: Vec<_> = (1..=count).map(|seq| record(seq, &["old"])).collect();
+    assert!(log.apply(&steps).await);
+    let words = || {
+        let file = log.dir.path().join("chat.index");
+        let index = rusqlite::Connection::open(file).expect("an index");
+        let sql = "SELECT count(*) FROM search_docsize";
+        index.query_row(sql, (), |row| row.get::<_, u64>(0)).expect("a number")
+    };
+    assert_eq!(words(), count);
+    assert!(log.apply(&[trim(count, count - 1)]).await);
+    assert_eq!(words(), 2);
+    assert_eq!(log.find("old", count + 1).await, [count, count - 1]);
+    assert!(log.apply(&[trim(count, count + 1), record(count + 1, &["new"])]).await);
+    assert_eq!((words(), log.find("n", count + 2).await), (1, vec![count + 1]));
+    assert!(log.apply(&[trim(count + 9, 1)]).await, "another end is not known, and changes nothing");
+    assert_eq!(words(), 1);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ impl Cluster {
                 options.streams = streams;
                 options.replicas = cluster.replicas();
                 options.node = Some(node.clone());
-                options.retain_messages = Retain::messages(&config.retain);
+                (options.retain_age, options.retain_messages) = Retain::limits(&config.retain);
                 if let Some(bytes) = cluster.cluster_key_memory {
                     options.max_key_bytes = bytes;
                 }
@@ -104,6 +104,7 @@ impl Cluster {
             "routed": stats.routed,
             "missed": stats.missed,
             "new_epochs": stats.new_epochs,
+            "expired": stats.expired,
             "unreadable": stats.unreadable,
         })
     }

@@ -17,7 +17,6 @@ use chat_core::NodeId;
 use clap::{ArgAction, Args};
 
 use crate::config::{Config, Durability, StoreTask, Task};
-use crate::retain::Retain;
 use crate::size::memory_bytes;
 use crate::storage::OpenError;
 use parse::{address, name, node_of, replicas, streams};
@@ -127,9 +126,6 @@ impl ClusterOptions {
                 &["max_disk"],
                 "--max-disk: it is for --data; limit the data of a cluster in NATS (max_file_store)",
             );
-        }
-        if config.retain.iter().any(|retain| matches!(retain, Retain::Age(_))) {
-            add(&["retain"], "--retain: a cluster limits rooms by number, like 100000msgs, and not by age");
         }
         match (config.durability, self.replicas()) {
             (None, _) if matches!(config.task, Some(Task::Store(_))) => {}

@@ -1,0 +1,109 @@
+//! Rooms with old messages.
+
+use std::time::Duration;
+
+use chat_core::{Limits, Range};
+use tokio::time::sleep;
+
+use super::quiet::{open, run, send};
+use super::world::Model;
+use crate::{JetStreamStore, Options};
+
+/// The age of the messages that are removed, and the time in which that is done.
+const AGE: Duration = Duration::from_secs(60);
+const DONE: Duration = Duration::from_secs(70);
+
+/// A year in milliseconds.
+const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000;
+
+/// Opens a node with this age.
+async fn node(model: &Model, retain_age: Option<Duration>) -> JetStreamStore {
+    let (client, connection) = model.connect();
+    let options = Options::default().with(|options| (options.replicas, options.retain_age) = (1, retain_age));
+    JetStreamStore::open_on((client, connection), "the model", options).await.expect("a store")
+}
+
+fn limits() -> Limits {
+    Limits::default().with(|limits| limits.rooms.key_window = Duration::from_secs(1))
+}
+
+/// A node whose messages and notices come from another one would see a hole in the log, if a trim were part of it.
+#[test]
+fn a_node_that_has_missed_a_trim_does_not_take_it_for_a_lost_end() {
+    for (is_quiet, sends) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        run(|model| async move {
+            let (one, other) = (node(&model, None).await, node(&model, Some(AGE)).await);
+            // The messages are hidden, and their keys are known.
+            let limits = Limits::default();
+            let (lobby, on_other) =
+                (open(&one, "lobby", &limits).await, open(&other, "lobby", &limits).await);
+            // From then on, no node hears of another one.
+            model.act(|world| world.clients.iter_mut().for_each(|client| client.losing = 100));
+            for seq in 1..=3 {
+                assert_eq!(send(&lobby, &format!("k{seq}")).await.seq, seq);
+            }
+            let kept = if is_quiet { None } else { Some(lobby) };
+            // The first node asks for what it has missed each 2 s, and writes before that.
+            while on_other.bounds().await.expect("bounds").first < 4 {
+                sleep(Duration::from_millis(5)).await;
+            }
+            for seq in 4..4 + sends {
+                assert_eq!(send(&on_other, &format!("k{seq}")).await.seq, seq);
+            }
+            let lobby = match kept {
+                Some(lobby) => lobby,
+                None => open(&one, "lobby", &limits).await,
+            };
+            assert_eq!(send(&lobby, "new").await.seq, 4 + sends);
+            assert_eq!(send(&on_other, "newer").await.seq, 5 + sends);
+            let bounds = lobby.bounds().await.expect("bounds");
+            assert_eq!((bounds.first, bounds.head), (4, 5 + sends));
+            assert_eq!(bounds, on_other.bounds().await.expect("bounds"));
+            let stats = [one.stats(), other.stats()];
+            assert!(stats.iter().all(|stats| stats.new_epochs == 0 && stats.unreadable == 0), "{stats:?}");
+        });
+    }
+}
+
+#[test]
+fn a_wrong_clock_of_a_node_or_of_the_servers_removes_nothing_early() {
+    for (behind, jumped) in [(YEAR, 0), (0, YEAR)] {
+        run(|model| async move {
+            model.act(|world| world.behind = behind);
+            let store = node(&model, Some(AGE)).await;
+            let lobby = open(&store, "lobby", &limits()).await;
+            send(&lobby, "first").await;
+            model.act(|world| world.jumped = jumped);
+            sleep(AGE / 2).await;
+            send(&lobby, "second").await;
+            sleep(AGE / 4).await;
+            assert_eq!(lobby.bounds().await.expect("bounds").first, 1, "{behind} {jumped}");
+        });
+    }
+}
+
+#[test]
+fn a_sweep_reads_only_what_is_old() {
+    run(|model| async move {
+        let store = node(&model, Some(AGE)).await;
+        for number in 0..20 {
+            send(&open(&store, &format!("room-{number}"), &limits()).await, "hi").await;
+        }
+        sleep(DONE).await;
+        assert_eq!((store.stats().expired, store.stats().removed), (20, 20));
+        let before = store.stats().requests;
+        sleep(AGE / 2).await;
+        // A hundredth of the age is 0.6 s, and each 2 s the node asks for itself.
+        let requests = store.stats().requests - before;
+        assert!((40..90).contains(&requests), "{requests}");
+        // The ends of the rooms are old now, and stay.
+        sleep(10 * DONE).await;
+        for number in 0..20 {
+            let room = open(&store, &format!("room-{number}"), &limits()).await;
+            let bounds = room.bounds().await.expect("bounds");
+            assert_eq!((bounds.first, bounds.head), (2, 1));
+            assert!(room.read(Range::newest(9)).await.expect("a page").messages.is_empty());
+            assert_eq!(send(&room, "on").await.seq, 2);
+        }
+    });
+}
