@@ -66,7 +66,7 @@ impl Peers {
     /// Returns the other nodes that are there.
     pub(super) fn alive(&self) -> BTreeSet<String> {
         let seen = self.seen.lock();
-        seen.iter().filter(|(_, at)| at.elapsed() < MAX_SILENCE).map(|(name, _)| name.clone()).collect()
+        seen.iter().filter(|(_, sign)| sign.is_recent()).map(|(name, _)| name.clone()).collect()
     }
 
     /// Records that a node does not answer.
