@@ -208,7 +208,7 @@ fn expect_advice(answer: &Answer) -> Verdict {
 
 /// Expects that a client is accepted soon.
 async fn expect_accepted_again(stage: &Stage, name: &str) -> Verdict {
-    for _ in 0..100 {
+    for _ in 0..300 {
         let mut client = stage.send_request(name, &stage.handshake(name)).await?;
         if client.answer().await?.status == 101 {
             return client.expect_welcome().await.map(drop);
@@ -216,7 +216,7 @@ async fn expect_accepted_again(stage: &Stage, name: &str) -> Verdict {
         // There is no event for the end of a connection.
         sleep(millis(20)).await;
     }
-    check(false, "an accepted handshake within 2 s", "none")
+    check(false, "an accepted handshake within 6 s", "none")
 }
 
 /// Expects the end of the connection, or a 408 before it.
