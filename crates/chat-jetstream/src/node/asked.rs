@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::node::Node;
 use crate::room::{Receipt, Work};
 
+/// The appends of other nodes that are in progress at the same time.
+pub(super) const MAX_ASKED: usize = 4_096;
+
 /// A message, a change or an act that one node asks another one to store. The bodies stay as they are, byte for byte.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Asked<W = Work> {
@@ -103,6 +106,13 @@ impl Node {
             Err(error) => {
                 Some(Err(Unavailable::new(format!("the node {node} did not answer: {error}")).into()))
             }
+        }
+    }
+
+    /// Waits until this node has answered all that it was asked. It takes no more.
+    pub(super) async fn answered_all(&self) {
+        if let Ok(all) = self.asked.acquire_many(u32::try_from(MAX_ASKED).unwrap_or(u32::MAX)).await {
+            all.forget();
         }
     }
 

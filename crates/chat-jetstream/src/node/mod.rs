@@ -35,6 +35,7 @@ use connection::Compared;
 use peers::Peers;
 
 pub(crate) use asked::Asked;
+use asked::MAX_ASKED;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use purging::{PurgePlace, Purging};
@@ -95,6 +96,8 @@ pub(crate) struct Node {
     /// The places of the removals that wait for their answers.
     removing: Semaphore,
     compared: Compared,
+    /// The places of the appends that other nodes have asked for.
+    asked: Arc<Semaphore>,
     /// Wakes the task that asks the leader of the stream.
     nudge: Notify,
     pub(crate) counters: Arc<Counters>,
@@ -139,6 +142,7 @@ impl Node {
             comparing: tokio::sync::Mutex::default(),
             removing: Semaphore::new(MAX_REMOVING),
             compared: Compared::default(),
+            asked: Arc::new(Semaphore::new(MAX_ASKED)),
             nudge: Notify::new(),
             counters: Arc::clone(&shared.counters),
             #[cfg(feature = "search-index")]

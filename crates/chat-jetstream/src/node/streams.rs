@@ -1,9 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::SubscribeError;
 use chat_core::{Health, Limits, RoomName};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::life::{Life, is_import, token};
 use crate::link::{Link, StreamInfo};
@@ -12,6 +14,12 @@ use crate::node::{Connection, Node, Peers, Purging, Shared};
 use crate::room::{QuietLogs, SharedRoom};
 use crate::shard::{Shard, index_of};
 use crate::{OpenError, Options};
+
+/// The time until the other servers of the chat know that this one leaves, and their last requests have come.
+const LAST_ASKED: Duration = Duration::from_millis(50);
+
+/// The time to answer what other servers have asked this one before it leaves.
+const ANSWER_TIME: Duration = Duration::from_millis(400);
 
 /// The streams that are opened at the same time.
 const MAX_OPENING: usize = 8;
@@ -154,9 +162,19 @@ impl Streams {
         worst(self.iter().map(|node| node.health()))
     }
 
-    /// Tells the other servers of the chat that this one leaves.
+    /// Tells the other servers of the chat that this one leaves, and answers what they have asked until they know.
     pub(crate) async fn leave(&self) {
-        self.first().leave().await;
+        let first = self.first();
+        first.leave().await;
+        first.link.client.flush().await;
+        sleep(LAST_ASKED).await;
+        let answered = async {
+            for node in self.iter() {
+                node.answered_all().await;
+            }
+        };
+        // A stream without a leader, or a purge, takes longer. The others repeat then.
+        let _unanswered = timeout(ANSWER_TIME, answered).await;
     }
 }
 

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use async_nats::{Message, SubscribeError};
 use futures_util::StreamExt;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -18,9 +17,6 @@ const TICK: Duration = Duration::from_secs(2);
 
 /// The pause after the node has asked the leader early.
 const NUDGE_PAUSE: Duration = Duration::from_millis(20);
-
-/// The appends of other nodes that are in progress at the same time.
-const MAX_ASKED: usize = 4_096;
 
 impl Node {
     /// Subscribes to the notices of the stream and of the other nodes. The server has the subscriptions after a flush
@@ -82,9 +78,8 @@ impl Node {
 
     /// Appends for other nodes.
     async fn serve(self: Arc<Self>, mut asked: Subscription) {
-        let permits = Arc::new(Semaphore::new(MAX_ASKED));
         while let Some(message) = asked.next().await {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&self.asked).acquire_owned().await else { return };
             let node = Arc::clone(&self);
             tokio::spawn(async move {
                 node.answer(message).await;

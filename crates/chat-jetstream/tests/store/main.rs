@@ -11,6 +11,7 @@ mod erasure;
 mod history;
 mod known_bounds;
 mod leader;
+mod leaving;
 mod lost_end;
 mod moved_streams;
 mod moving;
