@@ -114,7 +114,7 @@ impl SharedRoom {
         }
         let Some(least) = self.least(life).await? else { return Ok(copies) };
         let (mut end, mut count) = (begin, 1);
-        while begin > 1 {
+        while begin > 1 && end > 1 {
             let firsts: Vec<_> = std::iter::from_fn(|| before(&mut end)).take(count).collect();
             let read = |firsts: Range<u64>| async move {
                 Ok::<_, Unavailable>((firsts.start, self.copies_at(life, firsts, least).await?))

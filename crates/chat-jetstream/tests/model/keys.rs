@@ -80,3 +80,24 @@ fn a_node_reads_only_the_keys_within_the_window_after_an_import() {
         assert!(!send(&lobby, "old1").await.duplicate, "a key that is too old");
     });
 }
+
+#[test]
+fn a_window_that_begins_among_the_first_entries_is_read_to_its_beginning() {
+    run(|model| async move {
+        let limits = Limits::default().with(|limits| limits.rooms.key_window = Duration::from_secs(600));
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        for number in 1..=5 {
+            send(&lobby, &format!("old{number}")).await;
+        }
+        sleep(Duration::from_secs(1_300)).await;
+        for number in 6..=10 {
+            send(&lobby, &format!("k{number}")).await;
+        }
+        store.close().await.expect("a store that can be closed");
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        assert!(send(&lobby, "k6").await.duplicate && !send(&lobby, "old5").await.duplicate);
+        assert_eq!(store.stats().key_loads, 1);
+    });
+}
