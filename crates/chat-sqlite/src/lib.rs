@@ -70,8 +70,9 @@
 //! pages, all of which a commit would write. Therefore a short new message is a row of the table `staged` first, in the
 //! order of its arrival. After 1,024 messages, 1 MiB or 1 s, and before each write that needs the tables, such as an
 //! edit or a deletion, all staged messages are moved to their tables in one transaction. Reads and the maintenance look
-//! at both places, through views. If the pages of a room are damaged, so that its messages cannot be moved, they stay
-//! staged, and further appends to that room fail. After a crash, the next start moves what is staged.
+//! at both places, through views. If pages of a room are damaged, so that its messages cannot be moved, they stay
+//! staged and can be read, and the store answers all writes to that room as unavailable. Each sweep, and each start,
+//! tries again. After a crash, the next start moves what is staged.
 //!
 //! **Messages.** A message is stored as the frame that is delivered, together with a checksum. Its row id contains the
 //! number of the room and the `seq`. The idempotency key, if the message has one, is a row of its own. A message that

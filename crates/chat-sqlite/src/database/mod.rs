@@ -13,6 +13,8 @@ mod rules;
 mod schema;
 mod staged;
 
+use std::collections::BTreeSet;
+
 use rusqlite::Connection;
 
 pub(crate) use change::{ACT_KIND, ChangeRecord, PURGE_KIND, kind_column};
@@ -45,6 +47,8 @@ pub(crate) struct LockedDatabase {
     pub(crate) times: StoreTimes,
     pub(crate) mark: CommitMarkFile,
     pub(crate) erasures: ErasureList,
+    /// The ids of the rooms that have staged messages which cannot be moved.
+    pub(crate) stuck: BTreeSet<i64>,
     /// The purges that were interrupted.
     pub(crate) purges: Vec<Purge>,
     /// Held until the writer thread ends.

@@ -83,7 +83,7 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
         let version: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let has_changes = version >= FIRST_WITH_CHANGES;
         let changes = if has_changes { "(SELECT count(*) FROM changes)" } else { "0" };
-        let messages = if version >= FIRST_WITH_STAGED { "all_messages" } else { "messages" };
+        let messages = messages_of(version);
         let sql = format!("SELECT (SELECT count(*) FROM {messages}) + {changes}");
         let total = transaction.query_row(&sql, (), |row| row.get(0))?;
         for room in rooms(&transaction, version)? {
@@ -110,6 +110,11 @@ pub(crate) fn check(dir: &Path, mut progress: impl FnMut(Progress)) -> Result<Re
         report.problem(|| format!("the check stopped, because the database cannot be read: {error}"));
     }
     Ok(report)
+}
+
+/// Returns the table or the view that has all messages in a store of a version.
+pub(super) fn messages_of(version: u32) -> &'static str {
+    if version >= FIRST_WITH_STAGED { "all_messages" } else { "messages" }
 }
 
 pub(super) struct RoomRow {

@@ -119,7 +119,7 @@ fn file_bytes(paths: &Paths) -> u64 {
 impl Summary {
     fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let sql = "SELECT count(*), coalesce(sum(head), 0), coalesce(sum(first), 0),
-            (SELECT count(*) FROM messages), (SELECT count(*) FROM keys), (SELECT reserved_seq FROM store),
+            (SELECT count(*) FROM all_messages), (SELECT count(*) FROM all_keys), (SELECT reserved_seq FROM store),
             (SELECT count(*) FROM changes), (SELECT count(*) FROM reactions), (SELECT count(*) FROM rules),
             (SELECT count(*) FROM standings) FROM rooms";
         let counts = connection.query_row(sql, (), |row| (0..10).map(|column| row.get(column)).collect())?;

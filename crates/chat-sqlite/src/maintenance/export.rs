@@ -5,6 +5,7 @@ use chat_core::{Exported, RoomName};
 use chat_proto::one_line;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::check::messages_of;
 use super::connect;
 use crate::OpenError;
 use crate::database::Paths;
@@ -16,8 +17,10 @@ pub(crate) fn export(dir: &Path, room: &RoomName, mut to: impl Write) -> io::Res
     let Some(id) = room_id(&connection, room).map_err(io::Error::other)? else {
         return Ok(exported);
     };
-    let sql = "SELECT id, sum, frame FROM all_messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
-    let mut statement = connection.prepare(sql).map_err(io::Error::other)?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+    let messages = messages_of(version.map_err(io::Error::other)?);
+    let sql = format!("SELECT id, sum, frame FROM {messages} WHERE id BETWEEN ?1 AND ?2 ORDER BY id");
+    let mut statement = connection.prepare(&sql).map_err(io::Error::other)?;
     let range = (message_id(id, 0), message_id(id, u64::MAX));
     let mut rows = statement.query(range).map_err(io::Error::other)?;
     while let Some(row) = rows.next().map_err(io::Error::other)? {

@@ -40,7 +40,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     let sqlite = OpenError::sqlite(&paths.database);
     let mut connection =
         open_writer(&paths.database, Durability::Disk, options.lock_wait).map_err(&sqlite)?;
-    migrate(&mut connection).and_then(|()| move_left(&mut connection)).map_err(&sqlite)?;
+    let stuck = migrate(&mut connection).and_then(|()| move_left(&mut connection)).map_err(&sqlite)?;
     // An earlier process may have left writes in the cache of the operating system.
     checkpoint(&connection).map_err(&sqlite)?;
     let mut identity = Identity::read(&connection).map_err(&sqlite)?;
@@ -75,7 +75,8 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<(LockedDatabase, Ope
     set_durability(&connection, options.durability).map_err(&sqlite)?;
     erasures.set_durability(options.durability).map_err(OpenError::sqlite(&paths.erasures))?;
     let purges = Purge::take_interrupted(&connection).map_err(&sqlite)?;
-    Ok((LockedDatabase { paths, connection, identity, times, mark, erasures, purges, lock }, opening))
+    let database = LockedDatabase { paths, connection, identity, times, mark, erasures, purges, stuck, lock };
+    Ok((database, opening))
 }
 
 pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {

@@ -89,7 +89,12 @@ impl SearchTask {
                 self.uses_index = false;
                 Ok(0)
             }
-            indexed => Ok(indexed?.unwrap_or(0)),
+            indexed => {
+                let indexed = indexed?.unwrap_or(0);
+                // The snapshot of the index may be newer, and have messages that are staged in that of the store.
+                let staged = first_staged(connection, room, indexed)?;
+                Ok(staged.map_or(indexed, |seq| seq - 1))
+            }
         }
     }
 
@@ -164,4 +169,12 @@ impl SearchTask {
         self.last = low;
         Ok(if Instant::now() >= until { End::TimeOver } else { End::AllRows })
     }
+}
+
+/// Returns the `seq` of the first message of a room, up to `last`, that is staged.
+fn first_staged(connection: &Connection, room: i64, last: u64) -> rusqlite::Result<Option<u64>> {
+    let first: Option<i64> = connection
+        .prepare_cached("SELECT min(id) FROM main.staged WHERE id > ?1 AND id <= ?2")?
+        .query_row((message_id(room, 0), message_id(room, last)), |row| row.get(0))?;
+    Ok(first.map(seq_of))
 }

@@ -13,16 +13,23 @@ const MAX_USERS: usize = 10_000;
 pub(crate) struct KeyCounts(HashMap<Box<[u8]>, u64>);
 
 impl KeyCounts {
-    /// Returns the number of keys of the user to whom a slot belongs.
-    pub(crate) fn get(&mut self, connection: &Connection, slot: &[u8]) -> rusqlite::Result<u64> {
+    /// Returns the number of keys of the user to whom a slot belongs. `staged` returns those that are not in their
+    /// table.
+    pub(crate) fn get(
+        &mut self,
+        connection: &Connection,
+        slot: &[u8],
+        staged: impl FnOnce(&[u8]) -> u64,
+    ) -> rusqlite::Result<u64> {
         let owner = slot_owner(slot);
         if let Some(count) = self.0.get(owner) {
             return Ok(*count);
         }
         let end = [owner, &[0xff; KEY_DIGEST + 1]].concat();
-        let count = connection
-            .prepare_cached("SELECT count(*) FROM all_keys WHERE slot >= ?1 AND slot < ?2")?
+        let stored: u64 = connection
+            .prepare_cached("SELECT count(*) FROM keys WHERE slot >= ?1 AND slot < ?2")?
             .query_row((owner, end), |row| row.get(0))?;
+        let count = stored + staged(owner);
         if self.0.len() >= MAX_USERS {
             self.0.clear();
         }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_core::RoomLimits;
@@ -54,19 +55,20 @@ impl RoomRow {
 }
 
 impl RetentionSweep {
-    /// Runs the next step.
+    /// Runs the next step. The rooms in `stuck` have staged messages, and keep all.
     pub(crate) fn step(
         &mut self,
         transaction: &Transaction<'_>,
         policy: RetentionPolicy,
         now: Now,
         key_counts: &mut KeyCounts,
+        stuck: &BTreeSet<i64>,
         is_open: impl Fn(&str) -> bool,
     ) -> rusqlite::Result<SweepStep> {
         let mut rooms = transaction.prepare_cached(
             "SELECT id, head, first, keys, changes, empty_ms, governed FROM rooms WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
-        let rooms = rooms
+        let rows = rooms
             .query_map((self.last_room, STEP_ROWS), |row| {
                 Ok(RoomRow {
                     id: row.get(0)?,
@@ -79,10 +81,15 @@ impl RetentionSweep {
                 })
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        let visited = rooms.len();
+        let visited = rows.len();
         let mut deleted_rows = 0;
         let mut last_room = self.last_room;
-        for room in rooms {
+        for room in rows {
+            // The table lacks messages of such a room.
+            if stuck.contains(&room.id) {
+                last_room = room.id;
+                continue;
+            }
             let entries = delete_entries(transaction, room, policy, now)?;
             let reactions =
                 if room.first == 1 && entries == 0 { 0 } else { delete_reactions(transaction, room)? };

@@ -1,5 +1,7 @@
 //! Transactions with and without staged messages.
 
+use std::collections::BTreeSet;
+
 use rusqlite::Transaction;
 
 use super::batch::Prepared;
@@ -54,12 +56,13 @@ impl Staging {
         written
     }
 
-    /// Runs a transaction that finds all messages in their tables. See [`WriteConnection::transact`].
+    /// Runs a transaction that finds all messages in their tables, except those of the rooms in the set that `work`
+    /// gets. See [`WriteConnection::transact`].
     pub(super) fn transact<T>(
         &mut self,
         connection: &mut WriteConnection,
         indexer: &Indexer,
-        work: impl FnOnce(&Transaction<'_>, &mut ErasureList) -> rusqlite::Result<(bool, T)>,
+        work: impl FnOnce(&Transaction<'_>, &mut ErasureList, &BTreeSet<i64>) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, WriteError> {
         let must_move = self.messages > 0 || self.is_unknown;
         let stuck = &mut self.stuck;
@@ -67,7 +70,7 @@ impl Staging {
             if must_move {
                 move_staged(transaction, stuck)?;
             }
-            let (has_written, value) = work(transaction, erasures)?;
+            let (has_written, value) = work(transaction, erasures, stuck)?;
             Ok((has_written || must_move, value))
         });
         match &value {
@@ -82,12 +85,17 @@ impl Staging {
         value
     }
 
+    /// Lets the next transaction try the rooms again whose messages cannot be moved.
+    pub(super) fn retry_stuck(&mut self) {
+        self.is_unknown |= !std::mem::take(&mut self.stuck).is_empty();
+    }
+
     /// Moves all staged messages to their tables.
     pub(super) fn move_all(
         &mut self,
         connection: &mut WriteConnection,
         indexer: &Indexer,
     ) -> Result<(), WriteError> {
-        self.transact(connection, indexer, |_, _| Ok((false, ())))
+        self.transact(connection, indexer, |_, _, _| Ok((false, ())))
     }
 }

@@ -3,6 +3,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Transaction;
 
+use crate::database::row::slot_owner;
+
 /// The longest time for which a message is staged, as long as the disk can be written to.
 const MAX_TIME: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,11 @@ pub(super) struct NewStaged<'m> {
 }
 
 impl Staging {
+    /// Returns a staging without messages, except for those of rooms whose messages cannot be moved.
+    pub(super) fn with_stuck(stuck: BTreeSet<i64>) -> Self {
+        Self { stuck, ..Self::default() }
+    }
+
     /// Returns the staged message with a key.
     pub(super) fn key(&self, slot: &[u8]) -> Option<StoredKey> {
         self.keys.get(slot).copied()
@@ -92,10 +99,15 @@ impl Staging {
         Ok(())
     }
 
+    /// Returns the number of keys of the user to whom a slot belongs.
+    pub(super) fn keys_of(&self, owner: &[u8]) -> u64 {
+        self.keys.keys().filter(|slot| slot_owner(slot) == owner).count() as u64
+    }
+
     /// Returns this, and begins again without messages.
     pub(super) fn take(&mut self) -> Self {
         let stuck = std::mem::take(&mut self.stuck);
-        std::mem::replace(self, Self { stuck, ..Self::default() })
+        std::mem::replace(self, Self::with_stuck(stuck))
     }
 
     /// Returns the time until the staged messages must be moved.

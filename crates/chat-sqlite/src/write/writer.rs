@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -78,6 +79,7 @@ struct Writer {
 
 impl Writer {
     fn new(mut database: LockedDatabase, options: Options, state: Arc<StoreState>, indexer: Indexer) -> Self {
+        let staging = Staging::with_stuck(std::mem::take(&mut database.stuck));
         Self {
             purges: Purges::interrupted(std::mem::take(&mut database.purges)),
             connection: WriteConnection::new(database, &options, Arc::clone(&state)),
@@ -85,7 +87,7 @@ impl Writer {
             indexer,
             key_counts: KeyCounts::default(),
             room_rows: RoomRows::default(),
-            staging: Staging::default(),
+            staging,
             quota: Quota::new(options.max_disk_bytes),
             is_checkpointing: false,
             sweep: None,
@@ -215,11 +217,13 @@ impl Writer {
         let limits = self.batch_limits();
         let (quota, key_counts, rows) = (&mut self.quota, &mut self.key_counts, &self.room_rows);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
-        let mut apply = |transaction: &Transaction<'_>, staging: Option<&mut Staging>| {
+        let mut apply = |transaction: &Transaction<'_>,
+                         staging: Option<&mut Staging>,
+                         stuck: &BTreeSet<i64>| {
             let is_full = quota.is_full(transaction, other_bytes)?;
             let limits = BatchLimits { is_full, ..limits };
             let batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
-            let mut batch = batch.with_staging(staging);
+            let mut batch = batch.with_staging(staging).without_stuck(stuck);
             let outcomes = requests
                 .iter()
                 .map(|request| match &request.entry {
@@ -236,10 +240,12 @@ impl Writer {
         };
         let is_staged = self.staging.admits(requests, rows);
         let written = if is_staged {
-            self.staging.stage(&mut self.connection, |transaction, staging| apply(transaction, Some(staging)))
+            self.staging.stage(&mut self.connection, |transaction, staging| {
+                apply(transaction, Some(staging), &BTreeSet::new())
+            })
         } else {
-            self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures| {
-                let (has_written, written) = apply(transaction, None)?;
+            self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures, stuck| {
+                let (has_written, written) = apply(transaction, None, stuck)?;
                 if !written.0.deletions.is_empty() {
                     erasures.add(transaction, &written.0.deletions)?;
                 }
@@ -300,15 +306,17 @@ impl Writer {
         let mut purge = running.purge.clone();
         let (now, limits, tail) = (self.connection.now(), self.batch_limits(), self.state.tail_events());
         let (key_counts, rows) = (&mut self.key_counts, &self.room_rows);
-        let step = self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures| {
-            let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
-            let step = batch.purge(&mut purge, tail)?;
-            let stored = batch.finish()?;
-            if !stored.deletions.is_empty() {
-                erasures.add(transaction, &stored.deletions)?;
-            }
-            Ok((stored.bytes > 0 || stored.has_marked, (step, stored)))
-        });
+        let step =
+            self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures, stuck| {
+                let batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
+                let mut batch = batch.without_stuck(stuck);
+                let step = batch.purge(&mut purge, tail)?;
+                let stored = batch.finish()?;
+                if !stored.deletions.is_empty() {
+                    erasures.add(transaction, &stored.deletions)?;
+                }
+                Ok((stored.bytes > 0 || stored.has_marked, (step, stored)))
+            });
         match step {
             Ok((step, mut stored)) => {
                 self.note_stored(&mut stored, false);
@@ -344,7 +352,10 @@ impl Writer {
         if self.sweep.is_none() && self.next_sweep > Instant::now() {
             return;
         }
-        let mut sweep = self.sweep.take().unwrap_or_default();
+        let mut sweep = self.sweep.take().unwrap_or_else(|| {
+            self.staging.retry_stuck();
+            RetentionSweep::default()
+        });
         let policy = RetentionPolicy {
             age: self.options.retain_age,
             messages: self.options.retain_messages,
@@ -355,9 +366,9 @@ impl Writer {
         let (state, key_counts) = (&self.state, &mut self.key_counts);
         // The sweep changes rows itself.
         self.room_rows.clear();
-        let step = self.staging.transact(&mut self.connection, &self.indexer, |transaction, _| {
+        let step = self.staging.transact(&mut self.connection, &self.indexer, |transaction, _, stuck| {
             let is_open = |room: &str| state.notifier.is_subscribed(room);
-            let step = sweep.step(transaction, policy, now, key_counts, is_open)?;
+            let step = sweep.step(transaction, policy, now, key_counts, stuck, is_open)?;
             Ok((step.deleted_rows > 0 || is_time_due, step))
         });
         match step {

@@ -1,8 +1,9 @@
 //! New messages are stored in the order of their arrival first, and are moved to the tables of their rooms later.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat_core::{Change, NewChange, Role, Search};
+use chat_core::{Act, Change, ChangeError, NewAct, NewChange, Role, Search};
 use chat_sqlite::SqliteStore;
 
 use crate::support::{
@@ -15,34 +16,53 @@ fn staged(dir: &StoreDir) -> u64 {
     dir.database().query_row("SELECT count(*) FROM staged", (), |row| row.get(0)).expect("counted")
 }
 
+/// The ways to read a store.
+const READS: usize = 7;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_read_has_the_messages_that_are_not_moved_yet() {
     let (dir, store, lobby) = open_lobby();
-    let mut seq = 0;
-    // Between an append and the reads, a slow machine may move the message.
-    loop {
+    let (mut seq, mut seen) = (0, BTreeSet::new());
+    // On a slow machine, a message is moved before or while it is read.
+    while seen.len() < READS {
         seq += 1;
+        assert!(seq < 1_000, "a staged message was only read in the ways {seen:?}");
         let (key, text) = (format!("k{seq}"), format!("text{seq}"));
         append_with_key(&lobby, &key, &text).await.expect("appended");
-        let is_staged = staged(&dir) > 0;
-        let all: Vec<u64> = (1..=seq).collect();
-        assert_eq!(seqs(&read_all(&lobby).await), all);
-        assert_eq!(seqs(&lobby.messages(&[seq], 1_000).await.expect("a page").messages), [seq]);
-        assert_eq!(lobby.bounds().await.expect("bounds").head, seq);
-        let found = lobby.search(Search::new(&text, 9)).await.expect("found");
-        assert_eq!(seqs(&found.messages), [seq]);
-        let unread = lobby.unread(&guest("bob").key(), seq).await.expect("counted");
-        assert_eq!(unread.unread, seq.min(100));
-        let again = append_with_key(&lobby, &key, &text).await.expect("known");
-        assert_eq!((again.seq, again.duplicate), (seq, true));
-        let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
-        assert!(report.is_sound() && report.messages == seq, "{report:?}");
-        let mut export = Vec::new();
-        let exported = SqliteStore::export_all(dir.path(), &mut export).expect("exported");
-        let keys = String::from_utf8(export).expect("UTF-8").matches("\"content\":").count() as u64;
-        assert_eq!((exported.messages, exported.unreadable, keys), (seq, 0, seq));
-        if is_staged && staged(&dir) > 0 {
-            break;
+        let was_staged = staged(&dir) > 0;
+        let way = usize::try_from(seq).expect("a number") % READS;
+        match way {
+            0 => {
+                assert_eq!(seqs(&read_all(&lobby).await), (1..=seq).collect::<Vec<u64>>());
+                let page = lobby.messages(&[seq], 1_000).await.expect("a page");
+                assert_eq!(seqs(&page.messages), [seq]);
+            }
+            1 => assert_eq!(lobby.bounds().await.expect("bounds").head, seq),
+            2 => {
+                let found = lobby.search(Search::new(&text, 9)).await.expect("found");
+                assert_eq!(seqs(&found.messages), [seq]);
+            }
+            3 => {
+                let unread = lobby.unread(&guest("bob").key(), seq).await.expect("counted");
+                assert_eq!(unread.unread, seq.min(100));
+            }
+            4 => {
+                let again = append_with_key(&lobby, &key, &text).await.expect("known");
+                assert_eq!((again.seq, again.duplicate), (seq, true));
+            }
+            5 => {
+                let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");
+                assert!(report.is_sound() && report.messages == seq, "{report:?}");
+            }
+            _ => {
+                let mut export = Vec::new();
+                let exported = SqliteStore::export_all(dir.path(), &mut export).expect("exported");
+                let keys = String::from_utf8(export).expect("UTF-8").matches("\"content\":").count() as u64;
+                assert_eq!((exported.messages, exported.unreadable, keys), (seq, 0, seq));
+            }
+        }
+        if was_staged && staged(&dir) > 0 {
+            seen.insert(way);
         }
     }
     // Another write finds the message in its table.
@@ -73,7 +93,12 @@ async fn a_room_with_a_damaged_table_keeps_its_new_messages_and_does_not_block_o
         append_with_key(room, "k", "new").await.expect("appended");
     }
     wait_until(async || staged(&dir) == 1).await;
-    assert_unavailable(&append(&lobby, "refused").await, "damaged");
+    // A repeated message is not stored twice, and no deletion is answered that deletes nothing.
+    assert_unavailable(&append_with_key(&lobby, "k", "new").await, "damaged");
+    let deletion = NewChange::new(guest("ann"), 2, Change::Delete { reason: None }).with_role(Role::Owner);
+    assert!(matches!(lobby.change(deletion).await, Err(ChangeError::Unavailable(_))));
+    let purge = NewAct::new(guest("boss"), Act::Purge { user: guest("ann") }).by_host();
+    assert!(matches!(lobby.purge(purge).await, Err(ChangeError::Unavailable(_))));
     assert_eq!(append(&hall, "stored").await.map(|receipt| receipt.seq), Ok(3));
     for (room, count) in [(&lobby, 2), (&hall, 3)] {
         assert_eq!(read_all(room).await.len(), count);
@@ -96,9 +121,14 @@ async fn an_expired_key_of_a_message_that_is_not_moved_yet_is_new_again() {
     let (dir, store, _) = open_lobby();
     let window = Duration::from_millis(50);
     let lobby = lobby_with(&store, |limits| limits.rooms.key_window = window);
-    for seq in 1..=9 {
+    let (mut seq, mut replaced) = (0, 0);
+    while replaced < 3 {
+        seq += 1;
+        assert!(seq < 1_000, "no message was staged for long enough");
+        let was_staged = staged(&dir) > 0;
         let stored = append_with_key(&lobby, "k", "again").await.expect("appended");
         assert_eq!((stored.seq, stored.duplicate), (seq, false));
+        replaced += usize::from(was_staged && staged(&dir) > 1);
         tokio::time::sleep(2 * window).await;
     }
     let report = SqliteStore::check(dir.path(), |_| ()).expect("a report");

@@ -41,7 +41,9 @@ impl AppendBatch<'_> {
                 Outcome::Refused(ChangeError::KeyConflict)
             }));
         }
-        if self.key_counts.get(self.transaction, &slot)? >= self.limits.max_keys {
+        let staging = self.staging.as_deref();
+        let staged = |owner: &[u8]| staging.map_or(0, |staging| staging.keys_of(owner));
+        if self.key_counts.get(self.transaction, &slot, staged)? >= self.limits.max_keys {
             let cause = "the user has too many idempotency keys in the room; the oldest must expire";
             return Ok(Err(refused(cause)));
         }

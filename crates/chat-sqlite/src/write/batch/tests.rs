@@ -75,7 +75,7 @@ fn sweep(connection: &mut Connection, now: Now) -> usize {
     let step = {
         let mut key_counts = KeyCounts::default();
         RetentionSweep::default()
-            .step(&transaction, policy, now, &mut key_counts, |_| true)
+            .step(&transaction, policy, now, &mut key_counts, &BTreeSet::new(), |_| true)
             .expect("no error")
     };
     let SweepStep { deleted_rows, is_last } = step;
@@ -151,7 +151,8 @@ fn a_step_of_retention_deletes_a_limited_number_of_reactions() {
     loop {
         let transaction = connection.transaction().expect("a transaction");
         let mut key_counts = KeyCounts::default();
-        let step = sweep.step(&transaction, policy, now(0, 0, 0), &mut key_counts, |_| false);
+        let step =
+            sweep.step(&transaction, policy, now(0, 0, 0), &mut key_counts, &BTreeSet::new(), |_| false);
         let step = step.expect("no error");
         transaction.commit().expect("committed");
         let count: u64 = connection.query_row(left, (), |row| row.get(0)).expect("a number");

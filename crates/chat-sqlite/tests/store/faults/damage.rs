@@ -59,6 +59,8 @@ async fn a_flipped_bit_in_a_number_affects_no_other_message() {
     }));
     let lobby = room(&store, "lobby");
     append_all(&lobby, (1..=9).map(|n| format!("number-{n}"))).await;
+    let moved = "SELECT count(*) FROM messages";
+    wait_until(async || dir.database().query_row(moved, (), |row| row.get(0)) == Ok(9)).await;
     let flip = "UPDATE messages SET sum = sum + (1 << 40) WHERE id & 15 = 4";
     dir.database().execute_batch(flip).expect("flipped");
     assert_eq!(seqs(&read_all(&lobby).await), [1, 2, 3, 5, 6, 7, 8, 9]);

@@ -8,7 +8,7 @@ use chat_sqlite::{Durability, SqliteStore};
 use tokio::runtime::Runtime;
 
 use super::{reports, spawn};
-use crate::support::{StoreDir, draft, guest, read_all, room};
+use crate::support::{StoreDir, draft, guest, name, read_all, room};
 
 #[test]
 fn a_process_killed_while_writing_loses_no_message_with_durability_disk() {
@@ -114,6 +114,8 @@ fn a_process_killed_at_any_write_of_a_migration_loses_no_message() {
     });
     for write in 1..1_000 {
         downgrade(&dir);
+        let exported = SqliteStore::export(dir.path(), &name("lobby"), &mut Vec::new()).expect("exported");
+        assert_eq!(exported.messages, 50, "an earlier version");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-o", "/dev/null", "-e"]);
         strace.arg(format!("inject=pwrite64:signal=SIGKILL:when={write}"));
