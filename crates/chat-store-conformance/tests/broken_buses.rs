@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use relay::{Defect, Relay};
 
-const DEFECTS: [(Defect, &str, &str); 9] = [
+const DEFECTS: [(Defect, &str, &str); 10] = [
     (Defect::KeepsLostNodes, "keeps_lost_nodes", "chats::the_users_of_a_lost_node_leave_and_return"),
     (Defect::ForgetsReturningNodes, "forgets_returning_nodes", "chats::nodes_agree_after_a_loss"),
     (Defect::LosesNotices, "loses_notices", "notices::no_notice_of_a_burst_is_lost"),
@@ -20,6 +20,7 @@ const DEFECTS: [(Defect, &str, &str); 9] = [
     (Defect::LosesReads, "loses_reads", "chats::a_read_reaches_the_user_on_all_nodes"),
     (Defect::LosesActivity, "loses_activity", "chats::a_follower_on_another_node_gets_activity"),
     (Defect::NumbersKicks, "numbers_kicks", "chats::a_repeated_kick_closes_nothing"),
+    (Defect::ExaggeratesDelays, "exaggerates_delays", "notices::a_delay_is_never_too_long"),
     (Defect::NamesTheReceiver, "names_the_receiver", "notices::a_notice_reaches_each_other_node"),
 ];
 

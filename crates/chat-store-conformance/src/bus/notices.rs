@@ -1,6 +1,7 @@
 //! The notices, as a node gets them.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use chat_core::{Bus, NodePresence, Notice, Role, RosterEntry, User, UserKey};
 use tokio::task::spawn_blocking;
@@ -92,6 +93,23 @@ chat_suite::cases!(
         returned.is_ok_and(|returned| returned.is_ok()).then_some(()).ok_or_else(|| {
             Failure::new("1,000 calls that return", format!("they did not within {TIME_LIMIT:?}"))
         })
+    }
+
+    /// No notice was on its way for longer than since it was published.
+    #[source = "chat_core::Bus, Delay"]
+    async fn a_delay_is_never_too_long(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b"]).await?;
+        let published = Instant::now();
+        for number in 0..100 {
+            let notice = typing(&number.to_string());
+            nodes[0].publish(&notice);
+            nodes[1].hears(&Heard::Notice(nodes[0].id().clone(), notice)).await?;
+        }
+        let delay = nodes[1].longest_delay();
+        if delay > published.elapsed() {
+            return Err(Failure::new("a delay within the time of the test", format!("{delay:?}")));
+        }
+        Ok(())
     }
 
     /// A notice that a node gets back is named as its own.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{Bus, BusEvent, BusSink, Chat, Limits, NodeId, NodeLimits, Notice, User};
 use parking_lot::Mutex;
@@ -31,11 +32,21 @@ impl Stage {
         react: impl Fn(&dyn Bus, &Notice) + Send + Sync + 'static,
     ) -> Node {
         let (bus, id) = (self.fixture.bus().await, node_id(name));
-        let node =
-            Node { id: id.clone(), bus: Arc::clone(&bus), heard: Arc::default(), news: Arc::default() };
+        let node = Node {
+            id: id.clone(),
+            bus: Arc::clone(&bus),
+            heard: Arc::default(),
+            news: Arc::default(),
+            delay: Arc::default(),
+        };
         let (heard, news) = (Arc::clone(&node.heard), Arc::clone(&node.news));
+        let longest = Arc::clone(&node.delay);
         let sink_bus = Arc::clone(&bus);
         let sink = BusSink::new(move |event| {
+            if let BusEvent::Notice(_, _, delay) = event {
+                let mut longest = longest.lock();
+                *longest = longest.max(delay);
+            }
             heard.lock().extend(Heard::new(event));
             news.notify_waiters();
             if let BusEvent::Notice(_, notice, _) = event {
@@ -116,12 +127,18 @@ pub struct Node {
     bus: Arc<dyn Bus>,
     heard: Arc<Mutex<Vec<Heard>>>,
     news: Arc<Notify>,
+    delay: Arc<Mutex<Duration>>,
 }
 
 impl Node {
     /// Returns the node's name.
     pub fn id(&self) -> &NodeId {
         &self.id
+    }
+
+    /// Returns the longest time for which a notice was on its way, as the bus says.
+    pub fn longest_delay(&self) -> Duration {
+        *self.delay.lock()
     }
 
     /// Publishes a notice.

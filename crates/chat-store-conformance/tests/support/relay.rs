@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::{Bus, BusSink, NodeId, Notice};
@@ -35,6 +36,8 @@ pub(crate) enum Defect {
     NumbersKicks,
     /// Notices have the name of the node that receives them.
     NamesTheReceiver,
+    /// Notices seem to have been on their way for an hour.
+    ExaggeratesDelays,
 }
 
 /// The nodes, and the task between them.
@@ -153,7 +156,9 @@ fn deliver(state: &Mutex<State>, from: &NodeId, bytes: &[u8], defect: Defect) {
         receivers.truncate(1);
     }
     for (node, sink) in receivers {
-        sink.receive(if defect == Defect::NamesTheReceiver { &node } else { from }, &notice);
+        let hour = Duration::from_secs(60 * 60);
+        let delay = if defect == Defect::ExaggeratesDelays { hour } else { Duration::ZERO };
+        sink.receive_late(if defect == Defect::NamesTheReceiver { &node } else { from }, &notice, delay);
     }
     let own = state.lock().sinks.get(from).cloned();
     own.iter().for_each(|own| own.receive(from, &notice));
