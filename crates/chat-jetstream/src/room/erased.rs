@@ -8,16 +8,17 @@ use chat_core::Unavailable;
 
 use crate::life::Life;
 use crate::link::Part;
-use crate::record::{with_sum, without_sum};
+use crate::record::{Purge, with_sum, without_sum};
 
 use super::SharedRoom;
 use super::state::Unfinished;
 
 impl SharedRoom {
-    /// Returns true if the last record names a purge or an erasure that is not complete, as far as this node knows.
-    pub(crate) fn has_unfinished(&self) -> bool {
+    /// Returns the erasures and purges that the last record names and that are not complete, as far as this node knows.
+    /// `None` if all are complete.
+    pub(crate) fn unfinished(&self) -> Option<(Vec<u64>, Vec<Purge>)> {
         let Unfinished { erasing, purges } = self.state.lock().unfinished();
-        !(erasing.is_empty() && purges.is_empty())
+        (!(erasing.is_empty() && purges.is_empty())).then_some((erasing, purges))
     }
 
     /// Reads the mark. If it is about the last record, no text is left of the messages that the record names.

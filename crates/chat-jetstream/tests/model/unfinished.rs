@@ -4,17 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Act, Change, Limits, NewAct, NewChange, Role, Room, Store};
+use tokio::runtime::Builder;
 use tokio::time::sleep;
 
+use super::copy::Copy;
 use super::quiet::{node, open, run, send};
 use super::schedule::user;
-use super::world::Model;
+use super::world::{Model, World};
+use super::{begin, end};
+use crate::life::token;
 
 /// The messages of a room.
 const MESSAGES: u64 = 40;
 
 /// The time after which another node has completed what was left.
 const COMPLETED: Duration = Duration::from_secs(60);
+
+/// The time after which a node has searched again, if a room could not be completed.
+const AGAIN: Duration = Duration::from_secs(15 * 60);
 
 async fn fill(room: &Arc<dyn Room>) {
     for number in 1..=MESSAGES {
@@ -77,6 +84,94 @@ fn another_node_completes_a_deletion_in_a_room_that_nobody_opens() {
         assert_eq!(left as u64, MESSAGES, "the deletion was complete");
         sleep(COMPLETED).await;
         assert_eq!(texts(&model), left - 1);
+    });
+}
+
+/// Lets the copies of two of three servers have no message, or all of them.
+fn set_behind(world: &mut World, are_behind: bool) {
+    let leader = world.group.leader;
+    for number in (0..world.servers.len()).filter(|number| Some(*number) != leader) {
+        let applied = &world.group.log[..world.servers[number].applied];
+        let mut copy = Copy::default();
+        for op in applied {
+            copy.apply(op);
+        }
+        world.servers[number].copy = if are_behind {
+            let mut empty = Copy::default();
+            (empty.config, empty.last) = (copy.config, copy.last);
+            empty
+        } else {
+            copy
+        };
+    }
+}
+
+#[test]
+fn rooms_are_looked_at_again_soon_after_copies_were_behind() {
+    for seed in 0..8 {
+        let runtime =
+            Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            begin(seed);
+            let (model, limits) = (Model::start(seed, 3), Limits::default());
+            let store = node(&model, 0, &limits).await;
+            let lobby = open(&store, "lobby", &limits).await;
+            fill(&lobby).await;
+            let deleting = Arc::clone(&lobby);
+            let deletion =
+                NewChange::new(user(2), 7, Change::Delete { reason: None }).with_role(Role::Moderator);
+            let _interrupted = tokio::spawn(async move { deleting.change(deletion).await });
+            end_after(&model, &lobby, MESSAGES).await;
+            let other = node(&model, 0, &limits).await;
+            let _hall = open(&other, "hall", &limits).await;
+            model.act(|world| set_behind(world, true));
+            // The first search is over by then.
+            sleep(Duration::from_secs(40)).await;
+            model.act(|world| set_behind(world, false));
+            sleep(AGAIN).await;
+            let leader = model.act(|world| world.group.leader).expect("a leader");
+            let has_text = |payload: &[u8]| payload.windows(9).any(|part| part == b"secret 7\"");
+            let is_left = model.act(|world| {
+                world.servers[leader].copy.messages.values().any(|stored| has_text(&stored.payload))
+            });
+            assert!(!is_left, "seed {seed}");
+        });
+        end();
+    }
+}
+
+#[test]
+fn rooms_that_cannot_be_completed_do_not_hold_up_others_for_long() {
+    const FAILING: usize = 12;
+    run(|model| async move {
+        let limits = Limits::default();
+        let store = node(&model, 0, &limits).await;
+        for room in (0..FAILING).map(|number| format!("room-{number}")).chain(["lobby".to_owned()]) {
+            let room = open(&store, &room, &limits).await;
+            send(&room, "secret").await;
+            let deletion =
+                NewChange::new(user(2), 1, Change::Delete { reason: None }).with_role(Role::Moderator);
+            room.change(deletion).await.expect("a receipt");
+        }
+        store.close().await.expect("a store that can be closed");
+        let lobby = token(&"lobby".parse().expect("a name"));
+        model.act(|world| {
+            for stored in world.servers[0].copy.messages.values_mut() {
+                assert!(!stored.subject.ends_with("erased"), "a mark: {}", stored.subject);
+                if stored.subject.contains(".s.") && !stored.subject.contains(&lobby) {
+                    stored.payload = "unreadable".into();
+                }
+            }
+        });
+        let other = node(&model, 0, &limits).await;
+        let _hall = open(&other, "hall", &limits).await;
+        // Those that fail are given up after 20 s, some at a time.
+        sleep(Duration::from_secs(75)).await;
+        let marked = model.act(|world| {
+            let subjects = world.servers[0].copy.messages.values().map(|stored| stored.subject.clone());
+            subjects.filter(|subject| subject.ends_with("erased")).collect::<Vec<_>>()
+        });
+        assert!(marked.len() == 1 && marked[0].contains(&lobby), "{marked:?}");
     });
 }
 
