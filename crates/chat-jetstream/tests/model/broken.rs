@@ -46,6 +46,16 @@ impl Mutant {
         Self::NoAges,
         Self::NoHeads,
     ];
+
+    /// Returns the seed of a schedule that has found the defect. After a change of the crate, a later one may find it.
+    pub(super) fn first_seed(self) -> u64 {
+        match self {
+            Self::NoExpectation | Self::EarlyAnswer | Self::NoAges | Self::NoHeads => 0,
+            Self::NoKeys => 1,
+            Self::NoRepair => 6,
+            Self::StaleReads => 13,
+        }
+    }
 }
 
 /// A connection that does what the crate would do with a defect.
