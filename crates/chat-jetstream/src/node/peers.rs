@@ -22,12 +22,20 @@ pub(crate) struct Peers {
     pub(super) nudge: Notify,
 }
 
+/// The abilities of a node, as its sign of life names them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Abilities {
+    /// True if the node can read trims.
+    pub(crate) reads_trims: bool,
+    /// True if the node removes old messages.
+    pub(crate) sweeps: bool,
+}
+
 /// The last sign of life of a node.
 #[derive(Debug)]
 struct Sign {
     at: Instant,
-    /// True if the node can read trims.
-    reads_trims: bool,
+    abilities: Abilities,
 }
 
 impl Sign {
@@ -46,16 +54,16 @@ impl Peers {
     }
 
     /// Records a sign of life of another node. Returns true if the node is new.
-    pub(crate) fn saw(&self, name: &str, reads_trims: bool) -> bool {
+    pub(crate) fn saw(&self, name: &str, abilities: Abilities) -> bool {
         let mut seen = self.seen.lock();
         seen.retain(|_, sign| sign.is_recent());
-        let sign = Sign { at: Instant::now(), reads_trims };
+        let sign = Sign { at: Instant::now(), abilities };
         name != self.name && seen.insert(name.to_owned(), sign).is_none()
     }
 
     /// Returns true if all nodes that are there can read trims.
     pub(crate) fn all_read_trims(&self) -> bool {
-        self.seen.lock().values().filter(|sign| sign.is_recent()).all(|sign| sign.reads_trims)
+        self.seen.lock().values().filter(|sign| sign.is_recent()).all(|sign| sign.abilities.reads_trims)
     }
 
     /// Returns true if another node of this name is there.
@@ -76,8 +84,19 @@ impl Peers {
 
     /// Returns the node that appends to a room, or `None` if it is this one.
     pub(crate) fn of_room(&self, token: &str) -> Option<String> {
+        self.chosen(token, |_| true)
+    }
+
+    /// Returns the node that removes the old messages of a stream, or `None` if it is this one, which must be able to.
+    pub(crate) fn sweeper_of(&self, stream: &str) -> Option<String> {
+        self.chosen(stream, |abilities| abilities.sweeps)
+    }
+
+    /// Returns one of the other nodes that can do something, or `None` if this one is chosen.
+    fn chosen(&self, token: &str, can: impl Fn(Abilities) -> bool) -> Option<String> {
         let seen = self.seen.lock();
-        let alive = seen.iter().filter(|(_, sign)| sign.is_recent()).map(|(name, _)| &**name);
+        let able = seen.iter().filter(|(_, sign)| sign.is_recent() && can(sign.abilities));
+        let alive = able.map(|(name, _)| &**name);
         let chosen = alive.chain([&*self.name]).max_by_key(|name| weight(name, token))?;
         (chosen != self.name).then(|| chosen.to_owned())
     }
@@ -93,9 +112,11 @@ fn weight(name: &str, token: &str) -> [u8; 20] {
 mod tests {
     use super::*;
 
+    const LATEST: Abilities = Abilities { reads_trims: true, sweeps: false };
+
     fn peers(name: &str, others: &[&str]) -> Peers {
         let peers = Peers::new(name.to_owned());
-        others.iter().for_each(|other| assert!(peers.saw(other, true)));
+        others.iter().for_each(|other| assert!(peers.saw(other, LATEST)));
         peers
     }
 
@@ -116,7 +137,8 @@ mod tests {
     fn a_node_of_an_earlier_version_is_known_until_it_leaves() {
         let a = peers("a", &["b", "c"]);
         assert!(a.all_read_trims());
-        assert!(!a.saw("b", false) && !a.all_read_trims(), "a node that goes back to an earlier version");
+        let earlier = Abilities { reads_trims: false, sweeps: false };
+        assert!(!a.saw("b", earlier) && !a.all_read_trims(), "a node that goes back to an earlier version");
         a.lost("b");
         assert!(a.all_read_trims());
     }

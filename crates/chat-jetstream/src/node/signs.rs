@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::link::Subscription;
 use crate::node::Node;
+use crate::node::peers::Abilities;
 
 /// The interval of the signs of life.
 const TICK: Duration = Duration::from_secs(2);
@@ -14,7 +15,9 @@ const TICK: Duration = Duration::from_secs(2);
 /// The pause after a sign that was given early.
 const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 
-/// The payloads of signs of life. A node of an earlier version gives another one, and cannot read trims.
+/// The payloads of signs of life: of a node that removes old messages, and of one that does not. A node of an earlier
+/// version gives another one, and cannot read trims.
+const SWEEPS: &[u8] = b"lives, reads trims, sweeps";
 const LIVES: &[u8] = b"lives, reads trims";
 const LEAVES: &[u8] = b"leaves";
 
@@ -27,9 +30,9 @@ impl Node {
         loop {
             tokio::select! {
                 biased;
-                _ = ticks.tick() => self.give_sign(LIVES).await,
+                _ = ticks.tick() => self.give_sign(self.lives()).await,
                 () = self.peers.nudge.notified() => {
-                    self.give_sign(LIVES).await;
+                    self.give_sign(self.lives()).await;
                     // A sign that is lost is an event of the connection, and must not cause more of them.
                     sleep(NUDGE_PAUSE).await;
                 }
@@ -46,9 +49,17 @@ impl Node {
         let Some(name) = sign.subject.rsplit('.').next() else { return };
         if &*sign.payload == LEAVES {
             self.peers.lost(name);
-        } else if self.peers.saw(name, &*sign.payload == LIVES) {
-            self.give_sign(LIVES).await;
+        } else {
+            let sweeps = &*sign.payload == SWEEPS;
+            let abilities = Abilities { reads_trims: sweeps || &*sign.payload == LIVES, sweeps };
+            if self.peers.saw(name, abilities) {
+                self.give_sign(self.lives()).await;
+            }
         }
+    }
+
+    fn lives(&self) -> &'static [u8] {
+        if self.retain_age.is_some() { SWEEPS } else { LIVES }
     }
 
     /// Gives a sign of life, if this node can append for others.

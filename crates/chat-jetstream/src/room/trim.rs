@@ -4,7 +4,7 @@ use chat_core::Unavailable;
 use tokio::time::Instant;
 
 use crate::life::{Life, Subject};
-use crate::link::From;
+use crate::link::{From, Stored};
 use crate::record::Record;
 
 use super::SharedRoom;
@@ -13,8 +13,9 @@ use super::read::{MAX_LAG, wait_for_replica};
 /// The positions whose states and copies are looked for in one request.
 const BATCH: usize = 512;
 
-/// The positions before the oldest record whose copies are looked for.
-const MAX_LEFT: u64 = 8_192;
+/// The positions before the oldest record whose copies are always looked for. Those before are looked for as long as
+/// there are some.
+const LEFT: u64 = if cfg!(test) { 64 } else { 8_192 };
 
 impl SharedRoom {
     /// Removes the records from the stream that are below a position and older than a time.
@@ -45,28 +46,17 @@ impl SharedRoom {
         cut: u64,
         time: u64,
     ) -> Result<(), Unavailable> {
-        let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
+        let known = life.subject(&self.token);
         let (Some(begin), Some(end)) =
             (self.first_from(&known, 0).await?, self.first_from(&known, cut).await?)
         else {
             return Ok(());
         };
-        // The oldest records may be copies.
-        let begin = begin.saturating_sub(MAX_LEFT).max(1);
         let (end, least) = (end.min(self.known().tail.first()), self.known().tail.place);
+        let begin = self.first_copy(life, begin, least).await?;
         let seqs: Vec<_> = (begin..end).collect();
         for seqs in seqs.chunks(BATCH) {
-            let subjects = seqs
-                .iter()
-                .flat_map(|seq| [life.state_subject(&self.token, seq), life.copy_subject(&self.token, seq)]);
-            let subjects: Vec<_> = subjects.collect();
-            let stored = loop {
-                match self.node.link.last_of(subjects.clone(), &known, least).await? {
-                    Some(stored) => break stored,
-                    None => wait_for_replica(until).await?,
-                }
-            };
-            for stored in stored {
+            for stored in self.states_of(life, seqs, least).await? {
                 if let Some(Subject::State { seq, .. }) = life.read(&stored.subject) {
                     self.remove_thread(life, seq, &stored).await?;
                 }
@@ -78,6 +68,41 @@ impl SharedRoom {
             }
         }
         Ok(())
+    }
+
+    /// Returns a position before which there are no copies and states. The oldest records may be copies: their
+    /// positions end where those of the oldest record begin, and a record has fewer than one request looks for.
+    async fn first_copy(&self, life: &Arc<Life>, oldest: u64, least: u64) -> Result<u64, Unavailable> {
+        let mut begin = oldest.saturating_sub(LEFT).max(1);
+        while begin > 1 {
+            let before = begin.saturating_sub(BATCH as u64).max(1);
+            let seqs: Vec<_> = (before..begin).collect();
+            if self.states_of(life, &seqs, least).await?.is_empty() {
+                break;
+            }
+            begin = before;
+        }
+        Ok(begin)
+    }
+
+    /// Returns the states and the copies at some positions, from a copy of the stream that has a place.
+    async fn states_of(
+        &self,
+        life: &Arc<Life>,
+        seqs: &[u64],
+        least: u64,
+    ) -> Result<Vec<Stored>, Unavailable> {
+        let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
+        let subjects = seqs
+            .iter()
+            .flat_map(|seq| [life.state_subject(&self.token, seq), life.copy_subject(&self.token, seq)]);
+        let subjects: Vec<_> = subjects.collect();
+        loop {
+            match self.node.link.last_of(subjects.clone(), &known, least).await? {
+                Some(stored) => return Ok(stored),
+                None => wait_for_replica(until).await?,
+            }
+        }
     }
 
     /// Returns the first position of the first record that is not before a place.

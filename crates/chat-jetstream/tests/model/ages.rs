@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use chat_core::{Limits, Range};
+use chat_core::{Act, Limits, NewAct, NewMessage, Range};
+use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::quiet::{open, run, send};
+use super::schedule::{body, user};
 use super::world::Model;
 use crate::{JetStreamStore, Options};
 
@@ -18,8 +20,15 @@ const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000;
 
 /// Opens a node with this age.
 async fn node(model: &Model, retain_age: Option<Duration>) -> JetStreamStore {
+    named_node(model, None, retain_age).await
+}
+
+async fn named_node(model: &Model, name: Option<&str>, retain_age: Option<Duration>) -> JetStreamStore {
     let (client, connection) = model.connect();
-    let options = Options::default().with(|options| (options.replicas, options.retain_age) = (1, retain_age));
+    let options = Options::default().with(|options| {
+        (options.replicas, options.retain_age) = (1, retain_age);
+        options.node = name.map(|name| name.parse().expect("a name"));
+    });
     JetStreamStore::open_on((client, connection), "the model", options).await.expect("a store")
 }
 
@@ -105,5 +114,86 @@ fn a_sweep_reads_only_what_is_old() {
             assert!(room.read(Range::newest(9)).await.expect("a page").messages.is_empty());
             assert_eq!(send(&room, "on").await.seq, 2);
         }
+    });
+}
+
+#[test]
+fn one_of_the_nodes_with_an_age_sweeps_whatever_the_other_nodes_are_called() {
+    run(|model| async move {
+        let limits = limits();
+        let store = named_node(&model, Some("n1"), Some(AGE)).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        let mut others = Vec::new();
+        for name in ["n2", "n3", "n4", "n5", "n6"] {
+            let other = named_node(&model, Some(name), None).await;
+            others.push((open(&other, "lobby", &limits).await, other));
+        }
+        send(&lobby, "hi").await;
+        sleep(DONE).await;
+        assert_eq!(lobby.bounds().await.expect("bounds").first, 2);
+    });
+}
+
+#[test]
+fn messages_are_hidden_although_their_keys_are_remembered_for_ever() {
+    run(|model| async move {
+        let limits = Limits::default().with(|limits| limits.rooms.key_window = Duration::MAX);
+        let store = node(&model, Some(AGE)).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        send(&lobby, "hi").await;
+        sleep(DONE).await;
+        assert_eq!(lobby.bounds().await.expect("bounds").first, 2);
+        assert_eq!(store.stats().removed, 0);
+    });
+}
+
+#[test]
+fn all_rooms_of_which_a_sweep_fails_are_tried_again() {
+    run(|model| async move {
+        let store = node(&model, Some(AGE)).await;
+        for number in 0..20 {
+            send(&open(&store, &format!("room-{number}"), &limits()).await, "hi").await;
+        }
+        sleep(AGE / 2).await;
+        // Records can be read then, and the ends of rooms cannot.
+        model.act(|world| world.refuses = true);
+        sleep(AGE).await;
+        assert_eq!((store.stats().expired, store.stats().removed), (0, 0));
+        model.act(|world| world.refuses = false);
+        sleep(AGE / 2).await;
+        assert_eq!((store.stats().expired, store.stats().removed), (20, 20));
+    });
+}
+
+/// The records of a long part of a log were replaced by copies, with the texts of other users.
+#[test]
+fn copies_far_before_the_oldest_record_are_removed() {
+    run(|model| async move {
+        let store = node(&model, Some(10 * AGE)).await;
+        let lobby = open(&store, "lobby", &limits()).await;
+        for part in 0..40_u64 {
+            let messages = (0..100).map(|number| {
+                // The first message has a record of its own.
+                let (writer, text) = if number % 20 == 0 { (1, "to purge") } else { (2, "of another") };
+                lobby.append(NewMessage::new(user(writer), body(&format!("{text} {part}"))))
+            });
+            join_all(messages).await.into_iter().for_each(|sent| assert!(sent.is_ok(), "{sent:?}"));
+        }
+        let texts = || {
+            model.act(|world| {
+                let has_text = |payload: &[u8]| payload.windows(10).any(|part| part == b"of another");
+                let messages = world.servers[0].copy.messages.values();
+                let with_text = messages.filter(|stored| has_text(&stored.payload));
+                let subjects: Vec<_> = with_text.map(|stored| stored.subject.clone()).collect();
+                (subjects.iter().filter(|subject| subject.contains(".r.")).count(), subjects.len())
+            })
+        };
+        assert!(texts().1 >= 40);
+        let purge = NewAct::new(user(3), Act::Purge { user: user(1) }).by_host();
+        lobby.purge(purge).await.expect("a receipt");
+        let (copies, all) = texts();
+        assert!(copies >= 40 && copies == all, "{copies} of {all}");
+        sleep(11 * AGE).await;
+        assert_eq!(texts(), (0, 0));
     });
 }

@@ -69,7 +69,10 @@ async fn old_messages_leave_rooms_that_nobody_has_open_and_their_positions_go_on
         left.len() == 10 && left.iter().all(|(subject, count)| subject.contains(".m.") && *count == 1)
     })
     .await;
-    assert_eq!((store.stats().expired, store.stats().removed), (30, 30));
+    // The node counts when it has the answer. The messages of a room may be hidden one by one, with a record each.
+    eventually("all are counted", || async { store.stats().expired == 30 && store.stats().removed >= 30 })
+        .await;
+    assert!(store.stats().expired == 30 && store.stats().removed <= 50, "{:?}", store.stats());
     // A node that has never seen a message of them.
     let other = node(&servers, |options| options.streams = 3).await;
     for (number, epoch) in epochs.iter().enumerate() {
@@ -90,27 +93,37 @@ async fn young_messages_stay_and_members_of_all_nodes_agree_on_the_oldest() {
     let (a, b) = (aging(&servers, |_| {}).await, aging(&servers, |_| {}).await);
     let on_a = Opened::open(&a, "lobby", &limits).await;
     let on_b = Opened::open(&b, "lobby", &limits).await;
-    let until = tokio::time::Instant::now() + Duration::from_secs(9);
-    let mut sent = Vec::new();
-    while tokio::time::Instant::now() < until {
-        let (seq, at) = (on_a.say("hi").await, tokio::time::Instant::now());
-        sent.push((seq, at));
-        let first = on_b.room.bounds().await.expect("bounds").first;
-        // The time of the message is before that of its answer.
+    let (mut sent, mut first, mut read) = (Vec::new(), 1, 0);
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while first <= 20 {
+        assert!(tokio::time::Instant::now() < until, "first is {first}");
+        // The message is not stored before that.
+        let at = tokio::time::Instant::now();
+        sent.push((on_a.say("hi").await, at));
+        first = on_b.room.bounds().await.expect("bounds").first;
+        // Both times are of the same machine, and are rounded down to milliseconds.
         let lost =
-            sent.iter().find(|(seq, at)| *seq < first && at.elapsed() + Duration::from_millis(500) < AGE);
+            sent.iter().find(|(seq, at)| *seq < first && at.elapsed() + Duration::from_millis(10) < AGE);
         assert_eq!(lost, None, "first is {first}");
-        assert_eq!(on_b.texts().await.first().map(|(seq, _)| *seq >= first), Some(true));
+        let texts = on_b.texts().await;
+        assert!(texts.iter().all(|(seq, _)| *seq >= first), "{texts:?} before {first}");
+        read = read.max(texts.len());
         sleep(Duration::from_millis(100)).await;
     }
-    let bounds = on_a.room.bounds().await.expect("bounds");
-    assert_eq!(bounds, on_b.room.bounds().await.expect("bounds"));
-    assert!(bounds.first > 20 && bounds.first < bounds.head, "{bounds:?}");
-    on_b.hears(bounds.head).await;
+    assert!(read > 0, "no young message was read");
+    eventually("both nodes have the same bounds", || async {
+        let (on_a, on_b) = (on_a.room.bounds().await, on_b.room.bounds().await);
+        on_a.is_ok_and(|bounds| on_b.is_ok_and(|other| other == bounds && bounds.first > 20))
+    })
+    .await;
+    on_b.hears(sent.len() as u64).await;
     assert_eq!(a.unreadable() + b.unreadable(), 0);
     assert_eq!(a.stats().new_epochs + b.stats().new_epochs, 0);
-    let (expired, removed) = (a.stats().expired + b.stats().expired, a.stats().removed + b.stats().removed);
-    assert!(expired > 20 && removed > 20, "{expired} entries, {removed} records");
+    eventually("both are counted", || async {
+        let (a, b) = (a.stats(), b.stats());
+        a.expired + b.expired >= 20 && a.removed + b.removed >= 20
+    })
+    .await;
 }
 
 /// The keys of a day stay, although the messages are hidden after some seconds.
@@ -119,13 +132,15 @@ async fn keys_of_hidden_messages_are_known_on_all_nodes() {
     let servers = Servers::start(1);
     let client = servers.ready().await;
     let limits = Arc::new(Limits::default());
-    let store = aging(&servers, |_| {}).await;
-    let lobby = Opened::open(&store, "lobby", &limits).await;
+    let keeping = node(&servers, |_| {}).await;
+    let lobby = Opened::open(&keeping, "lobby", &limits).await;
     for (key, seq) in [("a", 1), ("b", 2)] {
         assert_eq!(lobby.append("hi", Some(key)).await.expect("a receipt").seq, seq);
     }
     // A copy is all that is left of its record.
     lobby.change("zoe", 1, delete()).await.expect("a deletion");
+    let store = aging(&servers, |_| {}).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
     begins_at(&lobby, 4).await;
     assert!(lobby.entries().await.is_empty());
     let other = Opened::open(&node_of(&servers, ALONE).await, "lobby", &limits).await;
@@ -138,11 +153,9 @@ async fn keys_of_hidden_messages_are_known_on_all_nodes() {
     assert_eq!(other.append("hi", Some("c")).await.expect("a receipt").seq, 4);
     assert_eq!(store.stats().removed, 0);
     let of_room = subjects(&client, "chat").await.into_iter().find(|(subject, _)| subject.contains(".m."));
-    assert_eq!(
-        of_room.map(|(_, count)| count),
-        Some(4),
-        "a message, its deletion, the trim, and the last one"
-    );
+    // Each of the entries may have been hidden alone, and the last one too.
+    let count = of_room.map_or(0, |(_, count)| count);
+    assert!((4..=7).contains(&count), "{count}: a message, the deletion, 1 to 4 trims, and the last message");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,8 +163,8 @@ async fn what_was_said_about_an_old_message_goes_with_it_and_rules_stay() {
     let servers = Servers::start(1);
     let client = servers.ready().await;
     let limits = short_keys();
-    let store = aging(&servers, |_| {}).await;
-    let lobby = Opened::open(&store, "lobby", &limits).await;
+    let keeping = node(&servers, |_| {}).await;
+    let lobby = Opened::open(&keeping, "lobby", &limits).await;
     let bob = User::new("bob", "bob").expect("a user");
     let host = |act| NewAct::new(User::new("ops", "ops").expect("a user"), act).by_host();
     let rules = RoomRules::default().with_post(PostRule::Members);
@@ -178,6 +191,8 @@ async fn what_was_said_about_an_old_message_goes_with_it_and_rules_stay() {
         .await
         .expect("a purge");
     let head = lobby.room.bounds().await.expect("bounds").head;
+    let store = aging(&servers, |_| {}).await;
+    let lobby = Opened::open(&store, "lobby", &limits).await;
     begins_at(&lobby, head + 1).await;
     let bounds = lobby.room.bounds().await.expect("bounds");
     assert!(bounds.pins.is_empty() && bounds.has_rules, "{bounds:?}");
@@ -249,8 +264,10 @@ async fn an_export_of_rooms_with_old_messages_is_sound_and_keeps_their_heads() {
     }
     begins_at(&lobby, 4).await;
     begins_at(&hall, 4).await;
-    hall.say("young").await;
     store.close().await.expect("a store that can be closed");
+    let keeping = node(&servers, |_| {}).await;
+    assert_eq!(Opened::open(&keeping, "hall", &limits).await.say("young").await, 4);
+    keeping.close().await.expect("a store that can be closed");
     let options = |stream: &str| {
         Options::default().with(|options| {
             options.replicas = 1;
@@ -264,11 +281,13 @@ async fn an_export_of_rooms_with_old_messages_is_sound_and_keeps_their_heads() {
     JetStreamStore::export_all(&servers.addresses(), &options("chat"), &mut export).await.expect("an export");
     let (addresses, target) = (servers.addresses(), options("moved"));
     JetStreamStore::import(&addresses, &target, &*export, |_| ()).await.expect("an import");
+    let keeping = node(&servers, |options| options.stream = "moved".to_owned()).await;
+    let hall = Opened::open(&keeping, "hall", &limits).await;
+    assert_eq!(hall.texts().await, [(4, "young".to_owned())]);
     // The ends of imported rooms are too old a moment later, and stay.
     let moved = aging(&servers, |options| options.stream = "moved".to_owned()).await;
     let moved_lobby = Opened::open(&moved, "lobby", &limits).await;
     let moved_hall = Opened::open(&moved, "hall", &limits).await;
-    assert_eq!(moved_hall.texts().await, [(4, "young".to_owned())]);
     begins_at(&moved_hall, 5).await;
     sleep(Duration::from_secs(5)).await;
     for (room, head) in [(&moved_lobby, 3), (&moved_hall, 4)] {
@@ -283,7 +302,7 @@ async fn an_index_finds_no_old_messages_and_all_newer_ones() {
     let servers = Servers::start(1);
     servers.ready().await;
     let (limits, dir) = (short_keys(), TempDir::new().expect("a directory"));
-    let store = aging(&servers, |options| options.search_index = Some(dir.path().to_owned())).await;
+    let store = node(&servers, |options| options.search_index = Some(dir.path().to_owned())).await;
     let lobby = Opened::open(&store, "lobby", &limits).await;
     for text in ["pear", "plum", "pear"] {
         lobby.say(text).await;
@@ -306,7 +325,10 @@ async fn an_index_finds_no_old_messages_and_all_newer_ones() {
     })
     .await;
     let scans = store.stats().scans;
+    let sweeping = aging(&servers, |_| {}).await;
+    let _on_sweeping = Opened::open(&sweeping, "hall", &limits).await;
     begins_at(&lobby, 4).await;
+    sweeping.close().await.expect("a store that can be closed");
     assert!(found("pear").await.is_empty());
     lobby.say("pear").await;
     assert_eq!(found("pear").await, [4]);
