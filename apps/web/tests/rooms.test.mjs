@@ -91,7 +91,7 @@ test("the list of a user is the same on another device and after a crash, with w
   // New messages arrive there too, although it is not in the room, and what is read is read on both.
   await fill(phone, first, ["four"]);
   await item(desktop).getByText("4 unread messages").waitFor({ state: "attached" });
-  assert.match(await desktop.page.title(), /^\(4\) /u);
+  await desktop.page.waitForFunction(() => document.title.startsWith("(4) "));
   await server.kill();
   await server.restart();
   await desktop.page.reload();

@@ -35,7 +35,6 @@ fn contradictions_are_refused_with_file_and_line() -> Result<()> {
             format!("{cluster}\ndurability = \"disk\"\ncluster-streams = 65"),
             ":3: cluster-streams: invalid value '65'",
         ),
-        (format!("{cluster}\ndurability = \"disk\"\nretain = [\"30d\"]"), ":3: --retain: a cluster limits"),
         (format!("{cluster}\ndurability = \"disk\"\nmax-disk = \"1G\""), ":3: --max-disk: it is for --data"),
         (format!("{cluster}\ndurability = \"disk\"\nnode = \"a b\""), ":3: node: invalid value 'a b'"),
         (format!("{cluster}\ndurability = \"disk\"\ncluster-ca = \"ca.pem\""), ":3: --cluster-ca: begin the"),
@@ -66,7 +65,7 @@ fn each_binary_has_the_options_and_refuses_to_compact_a_cluster() -> Result<()> 
             .command()?
             .env("CHATD_DATA", "")
             .env("CHATD_CLUSTER", "nats://n1,nats://n2")
-            .args(["--durability", "replicated", "--node", "eu-1", "config", "check"])
+            .args(["--durability", "replicated", "--node", "eu-1", "--retain", "30d", "config", "check"])
             .output()?;
         ensure!(valid.status.success(), "{}", String::from_utf8_lossy(&valid.stderr));
         let cluster = ["--cluster", "nats://n1", "compact"];
