@@ -1,53 +1,14 @@
 //! Roles and rights that change while users are in a room.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{
-    Act, Action, Authorize, Chat, Denied, Endpoint, Forbidden, Identify, IdentifyRequest, Identity, JoinRule,
-    Limits, NewAct, Restrict, Restriction, Role, RoomName, RoomRules, User, async_trait,
+    Act, Action, Authorize, Chat, Forbidden, JoinRule, Limits, NewAct, Restrict, Restriction, Role, RoomName,
+    RoomRules, User, async_trait,
 };
-use chat_testkit::{Frame, Mode, Peer, Store, lobby, pass, seconds_until, settle, start_on, types};
+use chat_testkit::{Frame, Mode, Peer, Store, lobby, member_with_role, pass, seconds_until, settle, types};
 use serde_json::{Value, json};
-
-/// A host whose tokens are the id of a user and a role: `ann:member`.
-struct Tokens;
-
-#[async_trait]
-impl Identify for Tokens {
-    async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
-        self.hello(&request.query("token").unwrap_or_default(), None).await
-    }
-
-    async fn hello(&self, token: &str, _: Option<SocketAddr>) -> Result<Identity, Denied> {
-        let (id, role) = token.split_once(':').ok_or(Denied::Unauthorized)?;
-        let mut identity = Identity::from(User::new(id, id).map_err(|_| Denied::Unauthorized)?);
-        identity.rights = Some(Arc::new(Granted(serde_json::from_value(json!(role)).expect("a role"))));
-        Ok(identity)
-    }
-}
-
-struct Granted(Role);
-
-#[async_trait]
-impl Authorize for Granted {
-    async fn authorize(&self, _: &User, _: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
-        Ok(())
-    }
-
-    async fn role(&self, _: &User, _: &RoomName) -> Result<Role, Forbidden> {
-        Ok(self.0)
-    }
-}
-
-async fn joined(chat: &Chat, token: &str) -> Peer {
-    let endpoint = Endpoint::new(chat.clone()).identify(Tokens);
-    let mut peer = start_on(&endpoint, &format!("/ws?token={token}")).await;
-    assert_eq!(peer.event().await["type"], "welcome");
-    peer.join("lobby").await;
-    peer
-}
 
 async fn hello(peer: &mut Peer, token: &str) {
     assert_eq!(peer.ask(json!({"type": "hello", "token": token})).await["type"], "welcome");
@@ -70,7 +31,8 @@ fn restrict(id: &str, what: Option<Restrict>) -> Act {
 #[tokio::test(start_paused = true)]
 async fn acts_on_a_user_see_the_role_of_the_last_hello() {
     let chat = Chat::default();
-    let (mut boss, mut ann) = (joined(&chat, "boss:moderator").await, joined(&chat, "ann:none").await);
+    let (mut boss, mut ann) =
+        (member_with_role(&chat, "boss:moderator").await, member_with_role(&chat, "ann:none").await);
     hello(&mut ann, "ann:moderator").await;
     assert_eq!(mute(&mut boss, "ann").await["code"], "forbidden");
     hello(&mut ann, "ann:member").await;
@@ -81,7 +43,8 @@ async fn acts_on_a_user_see_the_role_of_the_last_hello() {
 async fn acts_on_a_user_see_the_role_of_the_last_hello_while_the_store_reads() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
-    let (mut boss, mut ann) = (joined(&chat, "boss:moderator").await, joined(&chat, "ann:none").await);
+    let (mut boss, mut ann) =
+        (member_with_role(&chat, "boss:moderator").await, member_with_role(&chat, "ann:none").await);
     store.standing(Mode::Slow(Duration::from_secs(1)));
     for (role, reply) in [("owner", "error"), ("member", "done"), ("moderator", "error"), ("none", "done")] {
         hello(&mut ann, &format!("ann:{role}")).await;
@@ -103,7 +66,7 @@ async fn acts_on_a_user_see_the_role_of_the_last_hello_while_the_store_reads() {
 async fn a_hello_does_not_replace_the_decision_about_an_act() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
-    let mut ann = joined(&chat, "ann:none").await;
+    let mut ann = member_with_role(&chat, "ann:none").await;
     store.standing(Mode::Slow(Duration::from_secs(1)));
     govern(&chat, restrict("ann", Some(Restrict::Ban))).await;
     pass(0.3).await;
@@ -115,8 +78,9 @@ async fn a_hello_does_not_replace_the_decision_about_an_act() {
 #[tokio::test(start_paused = true)]
 async fn acts_on_a_user_see_the_highest_role_of_the_connections_in_the_room() {
     let chat = Chat::default();
-    let (mut boss, ann) = (joined(&chat, "boss:moderator").await, joined(&chat, "ann:none").await);
-    let second = joined(&chat, "ann:owner").await;
+    let (mut boss, ann) =
+        (member_with_role(&chat, "boss:moderator").await, member_with_role(&chat, "ann:none").await);
+    let second = member_with_role(&chat, "ann:owner").await;
     assert_eq!(mute(&mut boss, "ann").await["code"], "forbidden");
     second.kill();
     settle().await;
@@ -139,7 +103,8 @@ async fn acts_on_a_user_see_the_role_of_the_last_join() {
         }
     }
     let chat = Chat::builder().authorize(Host(Arc::clone(&role))).build();
-    let (mut boss, mut ann) = (joined(&chat, "boss:moderator").await, joined(&chat, "ann:none").await);
+    let (mut boss, mut ann) =
+        (member_with_role(&chat, "boss:moderator").await, member_with_role(&chat, "ann:none").await);
     *role.lock() = Role::Owner;
     ann.join("lobby").await;
     assert_eq!(mute(&mut boss, "ann").await["code"], "forbidden");
@@ -149,7 +114,7 @@ async fn acts_on_a_user_see_the_role_of_the_last_join() {
 async fn a_hello_with_a_lower_role_ends_the_memberships_that_need_the_higher_one() {
     let chat = Chat::default();
     let open = "open";
-    let mut ann = joined(&chat, "ann:member").await;
+    let mut ann = member_with_role(&chat, "ann:member").await;
     ann.join(open).await;
     govern(&chat, Act::Create { rules: RoomRules::default().with_join(JoinRule::Members) }).await;
     settle().await;
@@ -168,7 +133,7 @@ async fn a_hello_with_a_lower_role_ends_the_memberships_that_need_the_higher_one
 async fn a_hello_with_the_same_role_asks_the_store_for_no_standing() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
-    let mut ann = joined(&chat, "ann:member").await;
+    let mut ann = member_with_role(&chat, "ann:member").await;
     govern(&chat, restrict("zoe", Some(Restrict::Mute))).await;
     settle().await;
     let before = store.standings();
@@ -186,7 +151,8 @@ async fn a_connection_whose_rights_stay_unknown_for_30_seconds_is_closed_with_10
     let limits =
         Limits::default().with(|limits| limits.connection.ping_interval = Duration::from_secs(1_000_000));
     let chat = store.chat(limits);
-    let (mut ann, mut bob) = (joined(&chat, "ann:none").await, joined(&chat, "bob:none").await);
+    let (mut ann, mut bob) =
+        (member_with_role(&chat, "ann:none").await, member_with_role(&chat, "bob:none").await);
     for mode in [Mode::Fails, Mode::Works] {
         store.standing(mode);
         govern(&chat, restrict("ann", Some(Restrict::Mute))).await;
@@ -208,7 +174,8 @@ async fn a_connection_whose_rights_stay_unknown_for_30_seconds_is_closed_with_10
 async fn rights_that_were_read_for_a_join_before_an_act_do_not_replace_later_ones() {
     let store = Store::new();
     let chat = store.chat(Limits::default());
-    let (mut ann, mut bob) = (joined(&chat, "ann:none").await, joined(&chat, "bob:none").await);
+    let (mut ann, mut bob) =
+        (member_with_role(&chat, "ann:none").await, member_with_role(&chat, "bob:none").await);
     // So that the room has rules, which a join reads.
     govern(&chat, restrict("zoe", Some(Restrict::Mute))).await;
     settle().await;

@@ -35,6 +35,7 @@ mod cluster;
 mod direct;
 mod messages_only;
 mod peer;
+mod role_tokens;
 mod store;
 mod wire;
 
@@ -42,6 +43,7 @@ pub use bus::InProcessBus;
 pub use cluster::{Cluster, SharedStore};
 pub use messages_only::MessagesOnly;
 pub use peer::Peer;
+pub use role_tokens::{RoleTokens, connect_with_role, member_with_role};
 pub use store::{Mode, Store};
 pub use wire::{Frame, HIGH_WATER, Wire};
 

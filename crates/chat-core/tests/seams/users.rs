@@ -1,58 +1,8 @@
 //! Users of other nodes: their roles, their names, and direct rooms with them.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use chat_core::{
-    Action, Authorize, Chat, Denied, Endpoint, Forbidden, Identify, IdentifyRequest, Identity, NodePresence,
-    Notice, Role, RoomName, RosterEntry, User, async_trait,
-};
-use chat_testkit::{Cluster, Peer, lobby, pass, settle, start_on, types};
+use chat_core::{Chat, NodePresence, Notice, Role, RosterEntry, User};
+use chat_testkit::{Cluster, Peer, connect_with_role, lobby, member_with_role, pass, settle, types};
 use serde_json::{Value, json};
-
-/// A host whose tokens are the id of a user and a role: `ann:member`. The name is the id in upper case.
-struct Tokens;
-
-#[async_trait]
-impl Identify for Tokens {
-    async fn identify(&self, request: &IdentifyRequest<'_>) -> Result<Identity, Denied> {
-        self.hello(&request.query("token").unwrap_or_default(), None).await
-    }
-
-    async fn hello(&self, token: &str, _: Option<SocketAddr>) -> Result<Identity, Denied> {
-        let (id, role) = token.split_once(':').ok_or(Denied::Unauthorized)?;
-        let user = User::new(id, &id.to_uppercase()).map_err(|_| Denied::Unauthorized)?;
-        let mut identity = Identity::from(user);
-        identity.rights = Some(Arc::new(Granted(serde_json::from_value(json!(role)).expect("a role"))));
-        Ok(identity)
-    }
-}
-
-struct Granted(Role);
-
-#[async_trait]
-impl Authorize for Granted {
-    async fn authorize(&self, _: &User, _: &RoomName, _: &Action<'_>) -> Result<(), Forbidden> {
-        Ok(())
-    }
-
-    async fn role(&self, _: &User, _: &RoomName) -> Result<Role, Forbidden> {
-        Ok(self.0)
-    }
-}
-
-async fn user(chat: &Chat, token: &str) -> Peer {
-    let endpoint = Endpoint::new(chat.clone()).identify(Tokens);
-    let mut peer = start_on(&endpoint, &format!("/ws?token={token}")).await;
-    assert_eq!(peer.event().await["type"], "welcome");
-    peer
-}
-
-async fn joined(chat: &Chat, token: &str) -> Peer {
-    let mut peer = user(chat, token).await;
-    peer.join("lobby").await;
-    peer
-}
 
 async fn hello(peer: &mut Peer, token: &str) {
     assert_eq!(peer.ask(json!({"type": "hello", "token": token})).await["type"], "welcome");
@@ -85,15 +35,15 @@ async fn is_safe(boss: &mut Peer, id: &str) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_role_of_a_token_protects_its_user_on_other_nodes() {
     let (_cluster, a, b) = two_nodes();
-    let mut boss = joined(&a, "boss:owner").await;
-    let _users = (joined(&b, "ann:owner").await, joined(&b, "bob:moderator").await);
+    let mut boss = member_with_role(&a, "boss:owner").await;
+    let _users = (member_with_role(&b, "ann:owner").await, member_with_role(&b, "bob:moderator").await);
     for (id, code) in [("ann", json!("forbidden")), ("bob", Value::Null)] {
         for act in acts(id) {
             let reply = boss.ask(act).await;
             assert_eq!(reply["code"], code, "{reply}");
         }
     }
-    let mut moderator = joined(&a, "mod:moderator").await;
+    let mut moderator = member_with_role(&a, "mod:moderator").await;
     for (id, is_safe) in [("ann", true), ("bob", true), ("boss", true), ("cid", false)] {
         assert_eq!(self::is_safe(&mut moderator, id).await, is_safe, "{id}");
     }
@@ -102,8 +52,12 @@ async fn a_role_of_a_token_protects_its_user_on_other_nodes() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_opens_a_room_learns_the_roles_of_users_who_are_there() {
     let (cluster, a, b) = two_nodes();
-    let _users = (joined(&b, "ann:none").await, joined(&b, "ann:owner").await, joined(&b, "bob:none").await);
-    let mut boss = joined(&a, "boss:owner").await;
+    let _users = (
+        member_with_role(&b, "ann:none").await,
+        member_with_role(&b, "ann:owner").await,
+        member_with_role(&b, "bob:none").await,
+    );
+    let mut boss = member_with_role(&a, "boss:owner").await;
     assert!(is_safe(&mut boss, "ann").await && !is_safe(&mut boss, "bob").await);
     cluster.lose("b");
     pass(11.0).await;
@@ -116,15 +70,16 @@ async fn a_node_that_opens_a_room_learns_the_roles_of_users_who_are_there() {
 #[tokio::test(start_paused = true)]
 async fn the_highest_role_of_all_connections_on_all_nodes_counts() {
     let (_cluster, a, b) = two_nodes();
-    let mut boss = joined(&a, "boss:owner").await;
-    let (mut first, _second) = (joined(&b, "ann:none").await, joined(&b, "ann:moderator").await);
+    let mut boss = member_with_role(&a, "boss:owner").await;
+    let (mut first, _second) =
+        (member_with_role(&b, "ann:none").await, member_with_role(&b, "ann:moderator").await);
     assert!(!is_safe(&mut boss, "ann").await);
-    let owner = joined(&b, "ann:owner").await;
+    let owner = member_with_role(&b, "ann:owner").await;
     assert!(is_safe(&mut boss, "ann").await);
     owner.kill();
     settle().await;
     assert!(!is_safe(&mut boss, "ann").await, "a moderator is left");
-    let here = joined(&a, "ann:owner").await;
+    let here = member_with_role(&a, "ann:owner").await;
     assert!(is_safe(&mut boss, "ann").await);
     here.kill();
     settle().await;
@@ -139,7 +94,8 @@ async fn the_highest_role_of_all_connections_on_all_nodes_counts() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_names_a_user_of_another_node() {
     let (_cluster, a, b) = two_nodes();
-    let (mut boss, mut ann) = (joined(&a, "boss:owner").await, joined(&b, "ann:none").await);
+    let (mut boss, mut ann) =
+        (member_with_role(&a, "boss:owner").await, member_with_role(&b, "ann:none").await);
     // A purge of nothing has no entry.
     ann.say("hi");
     boss.events().await;
@@ -160,9 +116,12 @@ async fn an_entry_names_a_user_of_another_node() {
 #[tokio::test(start_paused = true)]
 async fn a_user_of_another_node_learns_of_a_direct_room() {
     let (_cluster, a, b) = two_nodes();
-    let mut ann = user(&a, "ann:none").await;
-    let (mut phone, mut bob, mut cid) =
-        (user(&b, "ann:none").await, user(&b, "bob:none").await, user(&b, "cid:none").await);
+    let mut ann = connect_with_role(&a, "ann:none").await;
+    let (mut phone, mut bob, mut cid) = (
+        connect_with_role(&b, "ann:none").await,
+        connect_with_role(&b, "bob:none").await,
+        connect_with_role(&b, "cid:none").await,
+    );
     let opened = ann.ask(json!({"type": "join", "with": "bob"})).await;
     assert_eq!(opened["type"], "joined", "{opened}");
     for (peer, with) in
