@@ -1,4 +1,4 @@
-//! What a node knows of the users of another one: their roles, their names, and that they are there.
+//! Tests of the users of other nodes: their roles, their names, and direct rooms with them.
 
 use anyhow::{Result, ensure};
 use chat_tests::{Daemon, eventually};

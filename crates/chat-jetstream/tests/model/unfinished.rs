@@ -49,6 +49,17 @@ async fn end_after(model: &Model, room: &Arc<dyn Room>, head: u64) {
     model.act(|world| world.end_client(0));
 }
 
+/// Deletes a message of a full room on a node that ends before it has erased the text.
+async fn interrupt_deletion(model: &Model, limits: &Limits) {
+    let store = node(model, 0, limits).await;
+    let lobby = open(&store, "lobby", limits).await;
+    fill(&lobby).await;
+    let deleting = Arc::clone(&lobby);
+    let deletion = NewChange::new(user(2), 7, Change::Delete { reason: None }).with_role(Role::Moderator);
+    let _interrupted = tokio::spawn(async move { deleting.change(deletion).await });
+    end_after(model, &lobby, MESSAGES).await;
+}
+
 #[test]
 fn another_node_completes_a_purge_in_a_room_that_nobody_opens() {
     run(|model| async move {
@@ -71,13 +82,7 @@ fn another_node_completes_a_purge_in_a_room_that_nobody_opens() {
 fn another_node_completes_a_deletion_in_a_room_that_nobody_opens() {
     run(|model| async move {
         let limits = Limits::default();
-        let store = node(&model, 0, &limits).await;
-        let lobby = open(&store, "lobby", &limits).await;
-        fill(&lobby).await;
-        let deleting = Arc::clone(&lobby);
-        let deletion = NewChange::new(user(2), 7, Change::Delete { reason: None }).with_role(Role::Moderator);
-        let _interrupted = tokio::spawn(async move { deleting.change(deletion).await });
-        end_after(&model, &lobby, MESSAGES).await;
+        interrupt_deletion(&model, &limits).await;
         let other = node(&model, 0, &limits).await;
         let _hall = open(&other, "hall", &limits).await;
         let left = texts(&model);
@@ -114,14 +119,7 @@ fn rooms_are_looked_at_again_soon_after_copies_were_behind() {
         runtime.block_on(async {
             begin(seed);
             let (model, limits) = (Model::start(seed, 3), Limits::default());
-            let store = node(&model, 0, &limits).await;
-            let lobby = open(&store, "lobby", &limits).await;
-            fill(&lobby).await;
-            let deleting = Arc::clone(&lobby);
-            let deletion =
-                NewChange::new(user(2), 7, Change::Delete { reason: None }).with_role(Role::Moderator);
-            let _interrupted = tokio::spawn(async move { deleting.change(deletion).await });
-            end_after(&model, &lobby, MESSAGES).await;
+            interrupt_deletion(&model, &limits).await;
             let other = node(&model, 0, &limits).await;
             let _hall = open(&other, "hall", &limits).await;
             model.act(|world| set_behind(world, true));
