@@ -77,6 +77,28 @@ async fn every_read_has_the_messages_that_are_not_moved_yet() {
     assert_eq!(staged(&dir), 0);
 }
 
+/// A search may have read the store before the index got a message that was staged then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_looks_at_staged_messages_that_the_index_has() {
+    let (dir, store, lobby) = open_lobby();
+    append(&lobby, "first").await.expect("appended");
+    for round in 0..1_000 {
+        let (text, seq) = (format!("word{round}"), round + 2);
+        append(&lobby, &text).await.expect("appended");
+        let sql = "INSERT INTO progress (id, indexed, first) VALUES (1, ?1, 1)
+            ON CONFLICT (id) DO UPDATE SET indexed = ?1";
+        dir.index().execute(sql, [seq]).expect("executed");
+        let found = lobby.search(Search::new(&text, 9)).await.expect("found");
+        // On a slow machine, the message is moved meanwhile.
+        if staged(&dir) > 0 {
+            assert_eq!(seqs(&found.messages), [seq]);
+            store.close_blocking();
+            return;
+        }
+    }
+    panic!("no message was staged for long enough");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_with_a_damaged_table_keeps_its_new_messages_and_does_not_block_others() {
     let (dir, store, lobby) = open_lobby();
