@@ -136,10 +136,12 @@ async fn a_message_that_cannot_be_stored_does_not_affect_others_of_its_batch() {
                  BEGIN SELECT RAISE(ABORT, 'damaged'); END";
     blocker.execute_batch(fail).expect("executed");
     blocker.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    // Texts of this length are never staged.
+    let text = "x".repeat(2_000);
     let appends: Vec<_> = (0..20)
         .map(|n| {
-            let room = Arc::clone(if n % 2 == 0 { &lobby } else { &hall });
-            tokio::spawn(async move { append(&room, "hi").await })
+            let (room, text) = (Arc::clone(if n % 2 == 0 { &lobby } else { &hall }), text.clone());
+            tokio::spawn(async move { append(&room, &text).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
