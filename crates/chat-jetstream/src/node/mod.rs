@@ -11,6 +11,7 @@ mod streams;
 mod sweep;
 mod tasks;
 mod tend;
+mod time;
 mod unfinished;
 
 use std::collections::BTreeMap;
