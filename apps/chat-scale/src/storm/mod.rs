@@ -109,7 +109,7 @@ pub fn tables(seed: u64) -> Vec<Table> {
         ("6. = 4, and clients return within 120 s", Storm { back: (0.0, 120.0), ..product.clone() }),
         ("7. = 4, without markers", Storm { markers: None, ..product.clone() }),
         (
-            "8. = 4, with ten leaders, which is not built",
+            "8. = 4, with ten leaders of the rooms, and of the markers",
             Storm { rate: product.rate * 10.0, queue: product.queue * 10, ..product.clone() },
         ),
         ("9. = 4, and 95 % of the rooms are open everywhere", Storm { open: warm, ..product }),

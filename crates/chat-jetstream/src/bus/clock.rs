@@ -15,7 +15,7 @@ const MARGIN: Duration = Duration::from_millis(10);
 /// other node has stood still. Messages that were held up arrive together. After a clock has stood still, they arrive
 /// as far apart as they were sent, and all are as late: then they are the fastest ones.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// The difference of the fastest message before the group, in microseconds.
     fastest: Option<i128>,
     group: Option<Group>,
@@ -35,7 +35,7 @@ impl Clock {
     /// Records a message that was sent at a time of the other clock, and arrives at a time of the own one. Returns the
     /// time for which it was on its way, at least. It is none if there is doubt, except for the first messages of a
     /// clock that has stood still.
-    pub(super) fn delay(&mut self, sent: Duration, now: Duration) -> Duration {
+    pub(crate) fn delay(&mut self, sent: Duration, now: Duration) -> Duration {
         let difference = micros(now) - micros(sent);
         if let Some(group) = self.group
             && sent.saturating_sub(group.begun) >= GROUP

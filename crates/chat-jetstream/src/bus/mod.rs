@@ -19,6 +19,7 @@ use crate::life::is_token;
 use crate::node::Connection;
 use crate::{OpenError, Options};
 
+pub(crate) use self::clock::Clock;
 use self::task::Task;
 
 /// The notices that wait to be sent. Further ones are lost, and the other nodes ask for the users of this one.

@@ -92,7 +92,8 @@ impl Node {
         let limits = &limits.rooms;
         let is_purge = matches!(asked.work, Work::Purge(_));
         let time = if is_purge { limits.purge_timeout } else { limits.call_timeout };
-        let request = Request::new().payload(payload.into()).timeout(Some(time));
+        let headers = self.clocks.headers(self.peers.name());
+        let request = Request::new().headers(headers).payload(payload.into()).timeout(Some(time));
         match self.link.client.request(self.asked_subject(node), request).await {
             Ok(answer) => {
                 let answer = serde_json::from_slice::<Answer>(&answer.payload);
@@ -116,11 +117,19 @@ impl Node {
         }
     }
 
-    /// Appends for another node, and answers.
+    /// Appends for another node, and answers. The other node does not wait any more for what was on its way for too
+    /// long, and its client may have done something else since. A purge says itself up to which message it goes.
     pub(super) async fn answer(self: &std::sync::Arc<Self>, message: Message) {
         let Some(reply) = message.reply else { return };
         let answer = match (serde_json::from_slice::<Asked>(&message.payload), self.limits()) {
-            (Ok(Asked { room, work }), Some(limits)) => self.room(&room, limits).carry_out(work).await,
+            (Ok(Asked { room, work }), Some(limits)) => {
+                let is_late = self.clocks.delay(message.headers.as_ref()) >= limits.rooms.call_timeout;
+                if is_late && !matches!(work, Work::Purge(_)) {
+                    Err(Unavailable::new("the request of another node has come too late").into())
+                } else {
+                    self.room(&room, limits).carry_out(work).await
+                }
+            }
             _ => Err(Unavailable::new("the node cannot append for another one").into()),
         };
         if let Ok(answer) = serde_json::to_vec(&Answer::from(answer)) {

@@ -4,6 +4,7 @@ mod asked;
 mod claim;
 mod connection;
 mod heard;
+mod late;
 mod peers;
 mod purging;
 mod signs;
@@ -11,6 +12,7 @@ mod streams;
 mod sweep;
 mod tasks;
 mod tend;
+mod time;
 mod unfinished;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use crate::shard::Shard;
 use crate::stats::{Counters, StreamStatus, count};
 
 use connection::Compared;
+use late::Clocks;
 use peers::Peers;
 
 pub(crate) use asked::Asked;
@@ -98,6 +101,7 @@ pub(crate) struct Node {
     compared: Compared,
     /// The places of the appends that other nodes have asked for.
     asked: Arc<Semaphore>,
+    clocks: Clocks,
     /// Wakes the task that asks the leader of the stream.
     nudge: Notify,
     pub(crate) counters: Arc<Counters>,
@@ -143,6 +147,7 @@ impl Node {
             removing: Semaphore::new(MAX_REMOVING),
             compared: Compared::default(),
             asked: Arc::new(Semaphore::new(MAX_ASKED)),
+            clocks: Clocks::new(),
             nudge: Notify::new(),
             counters: Arc::clone(&shared.counters),
             #[cfg(feature = "search-index")]

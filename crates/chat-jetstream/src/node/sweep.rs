@@ -95,9 +95,7 @@ impl Node {
     /// Returns the time by which ages are measured: the earlier one of the clocks of this node and of the leader of the
     /// stream. `None` before the leader has answered.
     fn safe_time(&self) -> Option<u64> {
-        let (leader, since) = (*self.leader_time.lock())?;
-        let elapsed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Some(leader.saturating_add(elapsed).min(unix_millis()))
+        Some(self.leader_now()?.min(unix_millis()))
     }
 }
 

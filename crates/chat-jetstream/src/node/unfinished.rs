@@ -46,20 +46,24 @@ const LOOK: Duration = Duration::from_millis(100);
 impl Node {
     /// Completes what other nodes have left, once this node takes part in the cluster.
     pub(super) async fn complete_rooms(self: Arc<Self>) {
-        let (mut known, mut due) = (BTreeSet::new(), None);
+        let (mut known, mut due, mut failures) = (BTreeSet::new(), None, 0);
         loop {
             sleep(TICK).await;
             let Some(limits) = self.limits().cloned() else { continue };
             let alive = self.peers.alive();
             if due.is_none() || !known.is_subset(&alive) {
-                due = Some(Instant::now() + DELAY.0 + Duration::from_millis(random_number() % DELAY.1));
+                due = Some(Instant::now() + delay(0));
             }
             known = alive;
             if due.is_some_and(|due| Instant::now() >= due) {
                 // A failure is one of the servers, and all is tried again later.
-                let are_complete = self.search(&limits).await.ok();
-                let interval = are_complete.map(|all| if all { INTERVAL } else { LEFT_INTERVAL });
-                due = interval.map(|interval| Instant::now() + interval);
+                let pause;
+                (pause, failures) = match self.search(&limits).await {
+                    Ok(true) => (INTERVAL, 0),
+                    Ok(false) => (LEFT_INTERVAL, 0),
+                    Err(_) => (delay(failures), failures.saturating_add(1)),
+                };
+                due = Some(Instant::now() + pause);
             }
         }
     }
@@ -126,4 +130,12 @@ impl Node {
         }
         left.is_none()
     }
+}
+
+/// Returns the time before a search. After failures it is longer: the listing of very many rooms may take the servers
+/// too long, each time.
+fn delay(failures: u32) -> Duration {
+    let (least, further) = DELAY;
+    let delay = least + Duration::from_millis(random_number() % further);
+    delay.saturating_mul(2_u32.saturating_pow(failures)).min(LEFT_INTERVAL)
 }

@@ -55,6 +55,8 @@ pub(super) struct LogLimits {
     pub(super) max_bytes: usize,
     /// The bytes that the state of a message has at most.
     pub(super) max_state: usize,
+    /// The latest time that an entry gets, unless the one before it is later.
+    pub(super) latest: u64,
 }
 
 /// A record that can be stored after the end of the log, and the answers to its messages, changes and acts once it is
@@ -158,7 +160,7 @@ impl Applied {
         log: LogLimits,
     ) -> Staged {
         // A clock that is set back must not make an entry older than the one before it.
-        let at = unix_millis().max(self.tail.at);
+        let at = unix_millis().min(log.latest).max(self.tail.at);
         self.keys.forget(at, limits.rooms.key_window);
         let (new_keys, entries, bytes, states, blocks, reacted) = Default::default();
         let (epoch, pins) = (self.life.epoch(room), self.tail.pins.to_vec());

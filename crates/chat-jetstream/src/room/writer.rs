@@ -17,7 +17,7 @@ use super::job::{Job, expire, refuse};
 use super::keys::KeyRecords;
 use super::load::{Loaded, Loading};
 use super::rules::NotLoaded;
-use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged, unix_millis};
+use super::stage::{Answer, Applied, LogLimits, MAX_TARGETS, NewRules, Staged};
 use super::{SharedRoom, States, Tail, View};
 
 /// The time after which a writer without an append ends. The node keeps its log, as far as there is memory for it.
@@ -213,6 +213,7 @@ impl Writer {
             retain_messages: node.retain_messages,
             max_bytes: MAX_BYTES.min(node.link.max_payload()),
             max_state: node.link.max_payload(),
+            latest: node.latest(),
         };
         let unfinished = self.room.state.lock().unfinished();
         let works = batch.iter().map(|job| &job.work);
@@ -384,12 +385,17 @@ impl Writer {
     /// Returns the time before which no record has a key that is remembered.
     fn window_start(&self) -> u64 {
         let window = self.room.limits.rooms.key_window;
-        before_now(window.saturating_add(window.min(CLOCK_DIFFERENCE)))
+        self.before_now(window.saturating_add(window.min(CLOCK_DIFFERENCE)))
     }
 
     /// Returns the time before which no key counts any more.
     pub(super) fn oldest_key(&self) -> u64 {
-        before_now(self.room.limits.rooms.key_window)
+        self.before_now(self.room.limits.rooms.key_window)
+    }
+
+    /// Returns the time that was this long ago, in milliseconds since the Unix epoch.
+    fn before_now(&self, time: Duration) -> u64 {
+        self.room.node.now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Removes records from the stream that cannot be read any more and have no keys that are remembered.
@@ -403,11 +409,6 @@ impl Writer {
         // If it fails, the next step removes them too.
         let _removed_later = self.room.remove_before(&life, oldest, self.window_start()).await;
     }
-}
-
-/// Returns the time that was this long ago, in milliseconds since the Unix epoch.
-fn before_now(time: Duration) -> u64 {
-    unix_millis().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Returns the answer of a log that has lost its end. A new epoch starts soon.

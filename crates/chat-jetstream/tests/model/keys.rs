@@ -14,6 +14,9 @@ const MESSAGES: u64 = 1_000;
 /// The time in which a node stores nothing more.
 const QUIET: Duration = Duration::from_secs(3);
 
+/// A year in milliseconds.
+const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000;
+
 /// Deletes all messages of the user.
 async fn purge(room: &dyn Room) {
     let act = NewAct::new(user(2), Act::Purge { user: user(1) }).by_host();
@@ -99,5 +102,25 @@ fn a_window_that_begins_among_the_first_entries_is_read_to_its_beginning() {
         let lobby = open(&store, "lobby", &limits).await;
         assert!(send(&lobby, "k6").await.duplicate && !send(&lobby, "old5").await.duplicate);
         assert_eq!(store.stats().key_loads, 1);
+    });
+}
+
+#[test]
+fn a_clock_that_is_a_year_ahead_gives_rooms_no_time_far_ahead_and_forgets_no_key() {
+    run(|model| async move {
+        model.act(|world| world.behind = YEAR);
+        let limits = Limits::default();
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        sleep(QUIET).await;
+        let sent = send(&lobby, "k1").await;
+        let ahead = sent.at - model.act(|world| world.clock());
+        assert!((3_599_000..3_601_000).contains(&ahead), "{ahead} ms ahead of the servers");
+        store.close().await.expect("a store that can be closed");
+        let store = node(&model, 0, &limits).await;
+        let lobby = open(&store, "lobby", &limits).await;
+        sleep(QUIET).await;
+        let repeated = send(&lobby, "k1").await;
+        assert!(repeated.duplicate && repeated.seq == sent.seq, "{repeated:?}");
     });
 }

@@ -117,6 +117,7 @@ impl World {
         if message.subject.starts_with("$JS.API.DIRECT.GET.") {
             return self.take_read(server, message, &reply);
         }
+        self.listings += usize::from(message.payload.windows(15).any(|part| part == b"subjects_filter"));
         if self.refuses || (self.leaders(server).is_empty() && self.rng.percent(REFUSED)) {
             let answer = error(503, 10_008, "JetStream system temporarily unavailable");
             self.answer(server, &reply, answer.to_string());

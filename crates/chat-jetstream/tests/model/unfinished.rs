@@ -139,6 +139,24 @@ fn rooms_are_looked_at_again_soon_after_copies_were_behind() {
 }
 
 #[test]
+fn searches_that_fail_are_repeated_less_and_less_often() {
+    run(|model| async move {
+        let limits = Limits::default();
+        interrupt_deletion(&model, &limits).await;
+        let other = node(&model, 0, &limits).await;
+        let _hall = open(&other, "hall", &limits).await;
+        let left = texts(&model);
+        model.act(|world| world.refuses = true);
+        sleep(Duration::from_secs(60 * 60)).await;
+        let listings = model.act(|world| world.listings);
+        assert!((8..20).contains(&listings), "{listings} in an hour");
+        model.act(|world| world.refuses = false);
+        sleep(AGAIN).await;
+        assert_eq!(texts(&model), left - 1);
+    });
+}
+
+#[test]
 fn rooms_that_cannot_be_completed_do_not_hold_up_others_for_long() {
     const FAILING: usize = 12;
     run(|model| async move {

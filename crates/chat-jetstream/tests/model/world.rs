@@ -30,6 +30,8 @@ pub(super) struct World {
     pub(super) refuses: bool,
     /// The messages of the stream that nodes have read.
     pub(super) read: usize,
+    /// The questions for the subjects of the stream.
+    pub(super) listings: usize,
     /// The milliseconds by which the clocks of the servers are behind those of the nodes.
     pub(super) behind: u64,
     /// The milliseconds by which the clock of the leader has jumped.
@@ -59,6 +61,7 @@ impl Model {
             lossy: 0,
             refuses: false,
             read: 0,
+            listings: 0,
             behind: 0,
             jumped: 0,
             start: Instant::now(),

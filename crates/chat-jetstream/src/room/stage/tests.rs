@@ -6,8 +6,13 @@ use crate::room::work::PurgeStep;
 
 use super::*;
 
-const LOG: LogLimits =
-    LogLimits { max_keys: 100, retain_messages: None, max_bytes: 64 * 1024, max_state: 64 * 1024 };
+const LOG: LogLimits = LogLimits {
+    max_keys: 100,
+    retain_messages: None,
+    max_bytes: 64 * 1024,
+    max_state: 64 * 1024,
+    latest: u64::MAX,
+};
 
 fn message(key: Option<&str>, text: &str) -> Work {
     let body = RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).unwrap();
