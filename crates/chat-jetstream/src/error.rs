@@ -1,3 +1,6 @@
+use std::io;
+use std::path::PathBuf;
+
 use chat_core::NodeId;
 
 /// A reason why a store cannot be opened. The text says what to do.
@@ -60,6 +63,14 @@ pub enum OpenError {
     /// Another live server of the chat has the name of this one.
     #[error("another server of the chat has the name {0}; choose another name, or stop that server")]
     NameInUse(NodeId),
+    /// The directory with the ends of the streams cannot be used.
+    #[error("{}: {cause}", dir.display())]
+    State {
+        /// The directory.
+        dir: PathBuf,
+        /// The error of the file system.
+        cause: io::Error,
+    },
     /// The search index cannot be used.
     #[cfg(feature = "search-index")]
     #[error("the search index cannot be used: {0}")]

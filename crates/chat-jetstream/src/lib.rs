@@ -266,9 +266,9 @@
 //! than before, the stream has lost its last change too, and gets the next one. A server that is not the leader any
 //! more may answer with an old state for some seconds. Therefore an old state alone changes nothing; the server then
 //! stores a message, which only a majority can do, and compares its place. After a lost connection a server makes
-//! this comparison before it appends, because an older copy may have another record at the same place. The highest
-//! place is known only to servers that run: if all of them are restarted while the stream loses its end, nobody
-//! notices.
+//! this comparison before it appends, because an older copy may have another record at the same place. A server with
+//! [`Options::state_dir`] writes the highest place to a file once in a second, and compares it when it starts. If all
+//! servers are restarted while the stream loses its end, and none has such a file or a search index, nobody notices.
 //!
 //! # Erasure
 //!
@@ -304,6 +304,7 @@ mod bus;
 mod error;
 mod life;
 mod link;
+mod marks;
 mod moving;
 mod node;
 mod options;

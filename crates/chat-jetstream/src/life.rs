@@ -65,7 +65,7 @@ impl Life {
             stream: name.clone(),
             life: value(LIFE)?,
             // An operator who has restored a backup sets any text.
-            renewals: epoch.split_once('-').and_then(|(number, _)| number.parse().ok()).unwrap_or_default(),
+            renewals: renewals(&epoch),
             epoch,
             heard: AtomicU64::new(info.state.last_seq),
             highest: AtomicU64::new(info.state.last_seq),
@@ -174,6 +174,27 @@ impl Life {
         format!("{} {} {}", self.stream, self.life, self.epoch)
     }
 
+    /// Returns the random number of the stream, and the part of each epoch. Neither has a space.
+    pub(crate) fn names(&self) -> [&str; 2] {
+        [&self.life, &self.epoch]
+    }
+
+    /// Compares the stream with the end that it had in this life and epoch. Returns true if it may have lost it.
+    pub(crate) fn recall(&self, life: &str, epoch: &str, place: u64) -> bool {
+        if self.life != life {
+            return false;
+        }
+        if self.renewals < renewals(epoch) {
+            self.lose();
+            return true;
+        }
+        let is_behind = self.epoch == epoch && self.highest() < place;
+        if is_behind {
+            self.saw(place);
+        }
+        is_behind
+    }
+
     /// Returns true if the stream has another life now.
     pub(crate) fn differs(&self, other: &Self) -> bool {
         (&self.life, &self.epoch) != (&other.life, &other.epoch)
@@ -221,6 +242,11 @@ impl Life {
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::SeqCst)
     }
+}
+
+/// Returns the number of losses in the part of each epoch.
+fn renewals(epoch: &str) -> u64 {
+    epoch.split_once('-').and_then(|(number, _)| number.parse().ok()).unwrap_or_default()
 }
 
 /// Returns the settings of a new stream.

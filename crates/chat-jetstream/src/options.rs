@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
@@ -39,10 +40,14 @@ pub struct Options {
     /// dropped, and are read from the stream again before the next message. A key takes about 50 bytes, and a room 512
     /// besides. 0 is no limit. Default 256 MiB.
     pub max_key_bytes: usize,
+    /// Directory in which this server remembers the ends of the streams, in a small file for each. With it, a server
+    /// notices after its start if a stream has lost its end meanwhile. It is created, if its parent exists, and is of
+    /// one server. Default `None`.
+    pub state_dir: Option<PathBuf>,
     /// Directory in which this server keeps a search index of all rooms, for itself and for the others. It is created,
     /// if its parent exists. One server of the chat uses it at a time. Default `None`.
     #[cfg(feature = "search-index")]
-    pub search_index: Option<std::path::PathBuf>,
+    pub search_index: Option<PathBuf>,
     /// Credentials, TLS and other settings of the connection. The store sets the callbacks and the reconnects.
     pub connect: ConnectOptions,
 }
@@ -67,6 +72,7 @@ impl Default for Options {
             retain_age: None,
             max_keys_per_user: 10_000,
             max_key_bytes: 256 * 1024 * 1024,
+            state_dir: None,
             #[cfg(feature = "search-index")]
             search_index: None,
             connect: ConnectOptions::new(),
@@ -89,6 +95,7 @@ impl fmt::Debug for Options {
             .field("retain_age", &self.retain_age)
             .field("max_keys_per_user", &self.max_keys_per_user)
             .field("max_key_bytes", &self.max_key_bytes)
+            .field("state_dir", &self.state_dir)
             .finish_non_exhaustive()
     }
 }

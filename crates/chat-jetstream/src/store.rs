@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::life::{is_token, random_number};
 use crate::link::{Client, Link};
+use crate::marks::Marks;
 #[cfg(feature = "search-index")]
 use crate::node::Node;
 use crate::node::{Asked, ClaimedName, Connection, Streams, open_streams};
@@ -56,6 +57,8 @@ pub struct JetStreamStore(Arc<Inner>);
 struct Inner {
     streams: Streams,
     users: Users,
+    /// What the server remembers of the streams when it is closed.
+    marks: Option<Arc<Marks>>,
     /// True if the store is closed. A call holds it while it is in progress.
     is_closed: RwLock<bool>,
     /// The tasks of the node, which end with the store.
@@ -98,6 +101,17 @@ impl JetStreamStore {
         if let Some(claimed) = claimed {
             tasks.spawn(claimed.keep());
         }
+        let marks = match &options.state_dir {
+            Some(dir) => Some(
+                Marks::open(dir, &streams).map_err(|cause| OpenError::State { dir: dir.clone(), cause })?,
+            ),
+            None => None,
+        };
+        let marks = marks.map(Arc::new);
+        if let Some(marks) = &marks {
+            marks.compare().await;
+            tasks.spawn(Arc::clone(marks).keep());
+        }
         #[cfg(feature = "search-index")]
         if let Some(dir) = &options.search_index {
             for node in streams.iter() {
@@ -110,7 +124,7 @@ impl JetStreamStore {
         let first = streams.first();
         let users = Users::new(Arc::clone(first), first.copies);
         let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
-        Ok(Self(Arc::new(Inner { streams, users, is_closed, tasks })))
+        Ok(Self(Arc::new(Inner { streams, users, marks, is_closed, tasks })))
     }
 
     #[cfg(test)]
@@ -247,6 +261,11 @@ impl Store for JetStreamStore {
         // All calls are answered: nothing is lost without them.
         let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;
         self.0.tasks.lock().abort_all();
+        if let Some(marks) = &self.0.marks
+            && let Err(error) = marks.write().await
+        {
+            tracing::warn!(%error, "ends of the streams not written; a loss of messages may stay unnoticed");
+        }
         #[cfg(feature = "search-index")]
         for index in self.0.streams.iter().filter_map(|node| node.index.get()) {
             index.close().await;

@@ -10,7 +10,7 @@ fn help_lists_all_options_variables_and_commands() -> Result<()> {
         let output = binary.run(&["--help"])?;
         let text = String::from_utf8(output.stdout)?;
         ensure!(output.status.success() && output.stderr.is_empty());
-        let options = "listen data durability retain upgrade log-format allow-origin allow-host max-connections command-rate user-command-rate read-rate reply-rate max-per-user max-per-address log-rate memory trust-proxy proxy-protocol drain-timeout echo config token-secret token-public-key token-jwks token-issuer token-audience token-leeway user-header user-name-header proxy-secret guests admin admin-token tls-cert tls-key handover cluster cluster-name cluster-streams cluster-credentials cluster-ca cluster-key-memory search-index node replicas";
+        let options = "listen data durability retain upgrade log-format allow-origin allow-host max-connections command-rate user-command-rate read-rate reply-rate max-per-user max-per-address log-rate memory trust-proxy proxy-protocol drain-timeout echo config token-secret token-public-key token-jwks token-issuer token-audience token-leeway user-header user-name-header proxy-secret guests admin admin-token tls-cert tls-key handover cluster cluster-name cluster-streams cluster-credentials cluster-ca cluster-state cluster-key-memory search-index node replicas";
         for option in options.split(' ') {
             let variable = format!("CHATD_{}", option.to_uppercase().replace('-', "_"));
             ensure!(text.contains(&format!("--{option}")), "--{option} is missing in {text}");

@@ -92,6 +92,9 @@ export class Cluster {
     const variables = Object.fromEntries(pairs.map(([, key, value = ""]) => [key, value]));
     variables["CHATD_CLUSTER"] = replaced(variables["CHATD_CLUSTER"] ?? "", this.#named(NATS, 4222));
     variables["CHATD_TRUST_PROXY"] = replaced(variables["CHATD_TRUST_PROXY"] ?? "", [["172.28.0.0/24", "127.0.0.1"]]);
+    variables["CHATD_CLUSTER_STATE"] = replaced(variables["CHATD_CLUSTER_STATE"] ?? "", [
+      ["/data/cluster", join(this.folder, `${name}-state`)],
+    ]);
     const address = this.#at(`${name}:8080`);
     this.#spawn(name, binary("axum"), [], { ...variables, CHATD_NODE: name, CHATD_LISTEN: address });
     await this.#serves(name, `http://${address}/readyz`);

@@ -3,7 +3,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use chat_core::Limits;
+use chat_core::{Limits, Store};
 
 use crate::proxy::Proxy;
 use crate::servers::Servers;
@@ -94,6 +94,53 @@ async fn a_lost_end_is_noticed_although_the_stream_is_longer_than_before() {
     on_other.is_renewed().await;
     assert_eq!(on_other.room.bounds().await.expect("bounds"), after);
     assert_eq!(lobby.say("more").await, 10);
+}
+
+/// All servers of the chat are closed while the stream loses its end. One of them remembers the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_a_directory_notices_a_loss_that_happened_while_it_did_not_run() {
+    let mut servers = Servers::start(1);
+    servers.ready().await;
+    let limits = Arc::new(Limits::default());
+    let home = tempfile::tempdir().expect("a directory");
+    let dir = home.path().join("state");
+    let open = async |servers: &Servers| {
+        let store = node(servers, |options| options.state_dir = Some(dir.clone())).await;
+        let lobby = Opened::open(&store, "lobby", &limits).await;
+        let bounds = lobby.room.bounds().await.expect("bounds");
+        (store, lobby, bounds)
+    };
+    let (store, lobby, first) = open(&servers).await;
+    lobby.say("1").await;
+    copy(&mut servers);
+    servers.ready().await;
+    while lobby.append("lost", None).await.is_err() {}
+    store.close().await.expect("closed");
+    drop(lobby);
+    // A restart without a loss changes nothing.
+    let (store, lobby, again) = open(&servers).await;
+    assert_eq!((&again.epoch, again.head), (&first.epoch, 2));
+    store.close().await.expect("closed");
+    drop(lobby);
+    restore(&mut servers);
+    servers.ready().await;
+    let (store, lobby, after) = open(&servers).await;
+    assert!(after.epoch != first.epoch && after.head == 1, "{after:?}");
+    assert_eq!(lobby.say("more").await, 2);
+    store.close().await.expect("closed");
+    drop(lobby);
+    // The older copy has the first epoch. A mark of the second one shows the loss.
+    restore(&mut servers);
+    servers.ready().await;
+    let (store, lobby, second) = open(&servers).await;
+    assert!(![&first.epoch, &after.epoch].contains(&&second.epoch) && second.head == 1, "{second:?}");
+    store.close().await.expect("closed");
+    drop(lobby);
+    // A damaged mark counts as none.
+    fs::write(dir.join("chat.mark"), "chat-mark-1 a b 9 0").expect("written");
+    let (store, _lobby, last) = open(&servers).await;
+    assert_eq!(last.epoch, second.epoch);
+    store.close().await.expect("closed");
 }
 
 /// Stops the server, copies its directory, and starts it again.

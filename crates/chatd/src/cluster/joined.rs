@@ -49,6 +49,7 @@ impl Cluster {
                 if let Some(bytes) = cluster.cluster_key_memory {
                     options.max_key_bytes = bytes;
                 }
+                options.state_dir.clone_from(&cluster.cluster_state);
                 options.search_index.clone_from(&cluster.search_index);
                 options.connect = connect.clone();
             })
@@ -138,6 +139,7 @@ impl From<chat_jetstream::OpenError> for OpenError {
             chat_jetstream::OpenError::Index(chat_sqlite::OpenError::InUse(_)) => {
                 Self::InUse(format!("--search-index: {error}"))
             }
+            chat_jetstream::OpenError::State { .. } => Self::Failed(format!("--cluster-state: {error}")),
             chat_jetstream::OpenError::Index(_) => Self::Failed(format!("--search-index: {error}")),
             _ => Self::Failed(format!("--cluster: {error}")),
         }

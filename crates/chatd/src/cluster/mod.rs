@@ -57,6 +57,11 @@ pub(crate) struct ClusterOptions {
     #[arg(long, env = "CHATD_CLUSTER_CA", value_name = "FILE", global = true)]
     cluster_ca: Option<PathBuf>,
 
+    /// Remember the ends of the streams in this directory, so that a loss of messages is noticed after a restart; each
+    /// server has its own [default: none]
+    #[arg(long, env = "CHATD_CLUSTER_STATE", value_name = "DIR")]
+    cluster_state: Option<PathBuf>,
+
     /// Keep a search index of all rooms of the cluster in this directory, for all servers; each server has its own
     /// [default: none; without one, a search looks at the newest 20,000 messages]
     #[arg(long, env = "CHATD_SEARCH_INDEX", value_name = "DIR")]
@@ -88,19 +93,23 @@ impl ClusterOptions {
         let mut add = |options: &'static [&'static str], text: &str| found.push((options, text.to_owned()));
         if !self.is_on() {
             let is_named = self.cluster_name.is_some() || self.node.is_some() || self.replicas.is_some();
-            let has_files = self.cluster_credentials.is_some() || self.cluster_ca.is_some();
+            let has_files = self.cluster_credentials.is_some()
+                || self.cluster_ca.is_some()
+                || self.cluster_state.is_some();
             let is_sized = self.cluster_streams.is_some() || self.cluster_key_memory.is_some();
             if self.search_index.is_some() {
                 add(&["search_index"], "--search-index: it is for --cluster; --data has an index of its own");
             }
             if is_named || has_files || is_sized {
                 let text = "--cluster: name the servers of NATS; --cluster-name, --cluster-streams, \
-                            --cluster-credentials, --cluster-ca, --cluster-key-memory, --node and --replicas need it";
+                            --cluster-credentials, --cluster-ca, --cluster-state, --cluster-key-memory, --node and \
+                            --replicas need it";
                 let options = &[
                     "cluster_name",
                     "cluster_streams",
                     "cluster_credentials",
                     "cluster_ca",
+                    "cluster_state",
                     "cluster_key_memory",
                     "node",
                     "replicas",

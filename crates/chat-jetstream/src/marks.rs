@@ -1,0 +1,163 @@
+//! What a server knows of the ends of the streams, in a directory. It outlives the server.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::life::Life;
+use crate::node::{Node, Streams};
+
+/// The interval at which the marks are written, if the streams have grown.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The first word of a file.
+const FORMAT: &str = "chat-mark-1";
+
+/// The marks of all streams of the chat.
+#[derive(Debug)]
+pub(crate) struct Marks(Vec<Mark>);
+
+#[derive(Debug)]
+struct Mark {
+    node: Arc<Node>,
+    path: PathBuf,
+    /// The text of the file.
+    written: Mutex<String>,
+}
+
+impl Marks {
+    /// Reads the marks in a directory, which is created if its parent exists. A mark that is damaged or missing counts
+    /// as one of a stream of which nothing is known.
+    pub(crate) fn open(dir: &Path, streams: &Streams) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let open = |node: &Arc<Node>| {
+            let path = dir.join(format!("{}.mark", node.link.stream));
+            let written = match fs::read(&path) {
+                Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+                Err(error) => return Err(error),
+            };
+            Ok(Mark { node: Arc::clone(node), path, written: Mutex::new(written) })
+        };
+        streams.iter().map(open).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Compares the streams with their marks. Rooms of a stream that has lost its end start new epochs before this
+    /// returns, if the leader of the stream answers.
+    pub(crate) async fn compare(&self) {
+        for Mark { node, written, .. } in &self.0 {
+            let mark =
+                read(&written.lock()).map(|(life, epoch, place)| node.life().recall(life, epoch, place));
+            if mark == Some(true) {
+                node.check().await;
+            }
+        }
+    }
+
+    /// Writes the marks of the streams that have grown.
+    pub(crate) async fn write(self: &Arc<Self>) -> io::Result<()> {
+        let marks = Arc::clone(self);
+        let written = spawn_blocking(move || marks.0.iter().try_for_each(Mark::write)).await;
+        written.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Writes the marks regularly.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        let mut has_failed = false;
+        loop {
+            sleep(INTERVAL).await;
+            let written = self.write().await;
+            if let Err(error) = &written
+                && !has_failed
+            {
+                tracing::warn!(%error, "ends of the streams not written; a loss of messages may stay unnoticed");
+            }
+            has_failed = written.is_err();
+        }
+    }
+}
+
+impl Mark {
+    fn write(&self) -> io::Result<()> {
+        let text = text(&self.node.life());
+        let mut written = self.written.lock();
+        if *written == text {
+            return Ok(());
+        }
+        // A file that was written in part would be a damaged one.
+        let part = self.path.with_extension("part");
+        let mut file = File::create(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        fs::rename(&part, &self.path)?;
+        *written = text;
+        Ok(())
+    }
+}
+
+/// Returns the text of a mark: the life of the stream, its epoch, its highest place, and a checksum.
+fn text(life: &Life) -> String {
+    let text = format!("{FORMAT} {} {}", life.names().join(" "), life.highest());
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+/// Returns the life, the epoch and the place of a mark, or `None` if it is damaged.
+fn read(text: &str) -> Option<(&str, &str, u64)> {
+    let (text, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+    if u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(text.as_bytes()) {
+        return None;
+    }
+    let mut words = text.strip_prefix(FORMAT)?.split_whitespace();
+    Some((words.next()?, words.next()?, words.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written_and_not_if_a_byte_differs() {
+        let life = Life::for_tests();
+        life.saw(4_711);
+        let whole = text(&life);
+        assert_eq!(read(&whole), Some(("a", "b", 4_711)));
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone().into_bytes();
+            damaged[at] ^= 1;
+            let damaged = String::from_utf8(damaged).expect("ASCII");
+            assert_eq!(read(&damaged), None, "{damaged}");
+            assert_eq!(read(&whole[..at]), None);
+        }
+    }
+
+    #[test]
+    fn a_mark_concerns_a_stream_of_the_same_life_that_is_behind_it() {
+        for (life, epoch, place, expected, highest) in [
+            ("a", "b", 9, true, 9),
+            ("a", "b", 5, false, 5),
+            ("a", "b", 4, false, 5),
+            // The change of the epoch after an earlier loss is lost too.
+            ("a", "1-x", 4, true, 5),
+            // An operator has given the stream another epoch.
+            ("a", "0-x", 9, false, 5),
+            ("x", "b", 9, false, 5),
+            ("x", "1-x", 9, false, 5),
+        ] {
+            let present = Life::for_tests();
+            present.saw(5);
+            assert_eq!(present.recall(life, epoch, place), expected, "{life} {epoch} {place}");
+            assert_eq!(present.highest(), highest, "{life} {epoch} {place}");
+            assert_eq!(present.is_lost(), epoch == "1-x" && life == "a");
+        }
+    }
+}
