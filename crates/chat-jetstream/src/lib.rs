@@ -53,8 +53,9 @@
 //!   10,000 users), the other servers do not learn of those users.
 //! - A record that was sent before the stream lost its end, and arrives later, is stored if the place that it expects
 //!   was given out again, to a record of the same room. The room then has a hole, or two entries at one position.
-//! - A reaction, a pin or an act has no key. If its first try is stored late, after a retry, it can undo a later change.
-//!   A server refuses what was on its way from another one for 5 s or more, but not what has then waited for the leader.
+//! - A reaction, a pin or an act has no key. If its first try is stored late, after a retry, it can undo a later
+//!   change. A server refuses what was on its way from another one for 5 s or more, but not what has then waited for
+//!   the leader.
 //! - A message without a key that is stored at the moment at which the stream loses its end can be stored again in the
 //!   new epoch.
 //! - If a copy lacks the state of a changed message, undamaged otherwise, a server that reads from that copy returns an
