@@ -15,6 +15,7 @@ mod options;
 mod outages;
 mod participants;
 mod purges;
+mod retention;
 mod searches;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;

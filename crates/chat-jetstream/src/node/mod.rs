@@ -6,6 +6,7 @@ mod connection;
 mod heard;
 mod peers;
 mod purging;
+mod retention;
 mod signs;
 mod streams;
 mod sweep;
@@ -33,6 +34,7 @@ use crate::stats::{Counters, StreamStatus, count};
 
 use connection::Compared;
 use peers::Peers;
+use retention::Retention;
 
 pub(crate) use asked::Asked;
 use asked::MAX_ASKED;
@@ -76,6 +78,8 @@ pub(crate) struct Node {
     pub(crate) max_keys_per_user: usize,
     pub(crate) retain_messages: Option<u64>,
     retain_age: Option<Duration>,
+    /// The same limits, as other nodes learn them.
+    retention: Retention,
     /// The copies of the stream if it must be created again.
     replicas: usize,
     life: Mutex<Arc<Life>>,
@@ -131,6 +135,7 @@ impl Node {
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
             retain_age: options.retain_age,
+            retention: Retention::new(options),
             replicas: options.replicas,
             life: Mutex::new(Arc::new(life)),
             rooms: Mutex::default(),
