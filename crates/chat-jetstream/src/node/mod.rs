@@ -6,6 +6,7 @@ mod connection;
 mod heard;
 mod peers;
 mod purging;
+mod removals;
 mod retention;
 mod signs;
 mod streams;
@@ -24,7 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::life::{Life, token};
-use crate::link::{Link, LinkError};
+use crate::link::Link;
 use crate::record::Unreadable;
 use crate::room::{QuietLogs, SharedRoom};
 #[cfg(feature = "search-index")]
@@ -41,6 +42,7 @@ use asked::MAX_ASKED;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use purging::{PurgePlace, Purging};
+pub(crate) use removals::Places;
 pub(crate) use streams::{OpenStream, Streams, find_streams, open_streams};
 pub(crate) use tend::wait_for;
 
@@ -153,12 +155,6 @@ impl Node {
             #[cfg(feature = "search-index")]
             index: OnceLock::new(),
         }
-    }
-
-    /// Removes a message of the stream, and overwrites its bytes. Waits for its turn.
-    pub(crate) async fn remove(&self, place: u64) -> Result<(), LinkError> {
-        let _turn = self.removing.acquire().await;
-        self.link.erase(place).await
     }
 
     /// Returns the room of this name.

@@ -16,6 +16,7 @@ mod network;
 mod nodes;
 mod purges;
 mod quiet;
+mod removals;
 mod requests;
 mod schedule;
 mod stream;
