@@ -49,8 +49,8 @@
 //!
 //! - If a copy lacks the first record of the key window, undamaged otherwise, a server that loads the keys from that
 //!   copy does not notice it, and can store a message with such a key again.
-//! - The users of a server in one room are one notice. If it is larger than the servers take (1 MiB by default, about
-//!   10,000 users), the other servers do not learn of those users.
+//! - The users of a server in one room are one notice, which is sent in parts if it is larger than the servers take (1
+//!   MiB by default, about 10,000 users). A server of an earlier version does not learn of so many users.
 //! - A record that was sent before the stream lost its end, and arrives later, is stored if the place that it expects
 //!   was given out again, to a record of the same room. The room then has a hole, or two entries at one position.
 //! - A reaction or a pin has no key. If its first try arrives late, after a retry, it can undo a later change.

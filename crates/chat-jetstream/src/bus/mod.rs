@@ -2,6 +2,7 @@
 
 mod clock;
 mod packet;
+mod parts;
 mod peer;
 mod task;
 
