@@ -61,8 +61,9 @@
 //! - An older copy of the stream that is restored has the texts that were deleted later.
 //! - A marker, or a list of followed rooms, that is damaged on the leader counts as none.
 //! - A page of a thread is `unavailable` if it needs a block that the leader has damaged too.
-//! - A server claims its name once, when it starts. After a lost connection it does not claim it again, so another
-//!   server may have the name too.
+//! - If a server gets the name of another one that has lost its connection, and that one returns, the second is not
+//!   ready, but its connections go on. Until they end, their users and those of the first server do not see each other,
+//!   and do not get each other's kicks.
 //! - The removal of a message of the stream names only its sequence. It is sent only on a connection on which the stream
 //!   was compared. If no packet arrives from that moment on, it can come to the servers up to 15 s late; if the stream
 //!   has lost its end meanwhile, it removes another message.

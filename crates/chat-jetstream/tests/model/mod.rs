@@ -12,6 +12,7 @@ mod copy;
 mod faults;
 mod history;
 mod keys;
+mod names;
 mod network;
 mod nodes;
 mod purges;
