@@ -14,6 +14,7 @@ use crate::link::max_payload;
 use crate::node::Connection;
 
 use super::Waiting;
+use super::kicks::Kicks;
 use super::packet::{Content, Packet};
 use super::parts::{MAX_BYTES, split};
 use super::peer::Peer;
@@ -59,6 +60,7 @@ pub(super) struct Task {
     left: VecDeque<u64>,
     /// True if the client has not taken the last message.
     is_blocked: bool,
+    kicks: Kicks,
     /// The number of notices for all nodes.
     broadcasts: u64,
     /// The numbers of notices for single nodes.
@@ -74,6 +76,7 @@ impl Task {
         (sink, others): (BusSink, Arc<AtomicU64>),
     ) -> Self {
         let (peers, left, direct, life) = (HashMap::new(), VecDeque::new(), BTreeMap::new(), random_number());
+        let kicks = Kicks::default();
         let (is_blocked, namesake, broadcasts) = (false, None, 0);
         Self {
             client,
@@ -88,6 +91,7 @@ impl Task {
             peers,
             left,
             is_blocked,
+            kicks,
             broadcasts,
             direct,
         }
@@ -115,9 +119,16 @@ impl Task {
                     self.take_waiting(&mut broadcasts, &mut direct).await;
                     self.expire();
                 }
+                () = self.kicks.wait() => {
+                    self.sign().await;
+                    for (published, kick) in self.kicks.signed() {
+                        self.publish(published, kick).await;
+                    }
+                }
                 notice = notices.recv() => match notice {
+                    Some((published, kick @ Notice::Kick { .. })) => self.hold((published, kick)).await,
                     Some((published, notice)) => self.publish(published, notice).await,
-                    None => return self.send(None, Content::Leaves).await,
+                    None => return self.leave().await,
                 },
                 Some(message) = broadcasts.next() => self.take(&message, false).await,
                 Some(message) = direct.next() => self.take(&message, true).await,
@@ -148,6 +159,20 @@ impl Task {
 
     fn subject(&self, to: Option<&NodeId>) -> String {
         to.map_or_else(|| self.prefix.clone(), |node| format!("{}.{node}", self.prefix))
+    }
+
+    /// Holds a kick until the other nodes know if the clock of this one has stood still.
+    async fn hold(&mut self, kick: Waiting) {
+        if let Some((published, kick)) = self.kicks.hold(kick) {
+            self.publish(published, kick).await;
+        }
+    }
+
+    async fn leave(&mut self) {
+        for (published, kick) in self.kicks.take() {
+            self.publish(published, kick).await;
+        }
+        self.send(None, Content::Leaves).await;
     }
 
     async fn publish(&mut self, published: Duration, notice: Notice) {
