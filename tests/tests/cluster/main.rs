@@ -22,4 +22,5 @@ mod servers;
 mod storm;
 mod streams;
 mod threads;
+mod upgrade;
 mod users;
