@@ -114,12 +114,11 @@ impl ClaimedName {
             }
             let before = connection.losses();
             let Ok(is_free) = self.is_free().await else { continue };
-            match (is_owner, is_free) {
-                (true, false) => {
-                    tracing::error!(name = %self.name(), "name of this server is taken; it is not ready")
-                }
-                (false, true) => tracing::warn!(name = %self.name(), "name of this server is free again"),
-                _ => {}
+            if is_owner && !is_free {
+                tracing::error!(name = %self.name(), "name of this server is taken; it is not ready");
+            }
+            if !is_owner && is_free {
+                tracing::warn!(name = %self.name(), "name of this server is free again");
             }
             (losses, is_owner) = (before, is_free);
             self.is_taken.store(!is_owner, Ordering::Relaxed);
