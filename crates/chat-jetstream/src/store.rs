@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 #[cfg(feature = "search-index")]
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -59,6 +59,8 @@ struct Inner {
     users: Users,
     /// What the server remembers of the streams when it is closed.
     marks: Option<Arc<Marks>>,
+    /// True while another server of the chat has the name of this one.
+    is_name_taken: Arc<AtomicBool>,
     /// True if the store is closed. A call holds it while it is in progress.
     is_closed: RwLock<bool>,
     /// The tasks of the node, which end with the store.
@@ -96,10 +98,11 @@ impl JetStreamStore {
         };
         let name =
             options.node.as_ref().map_or_else(|| format!("{:016x}", random_number()), ToString::to_string);
-        let streams = Streams::new(streams, connection, &options, name);
+        let streams = Streams::new(streams, Arc::clone(&connection), &options, name);
         let mut tasks = streams.start().await.map_err(unreachable)?;
+        let is_name_taken = claimed.as_ref().map(ClaimedName::is_taken).unwrap_or_default();
         if let Some(claimed) = claimed {
-            tasks.spawn(claimed.keep());
+            tasks.spawn(claimed.keep(connection));
         }
         let marks = match &options.state_dir {
             Some(dir) => Some(
@@ -124,7 +127,7 @@ impl JetStreamStore {
         let first = streams.first();
         let users = Users::new(Arc::clone(first), first.copies);
         let (is_closed, tasks) = (RwLock::new(false), Mutex::new(tasks));
-        Ok(Self(Arc::new(Inner { streams, users, marks, is_closed, tasks })))
+        Ok(Self(Arc::new(Inner { streams, users, marks, is_name_taken, is_closed, tasks })))
     }
 
     #[cfg(test)]
@@ -241,6 +244,9 @@ impl Store for JetStreamStore {
 
     fn health(&self) -> Health {
         match self.0.is_closed.try_read() {
+            Ok(is_closed) if !*is_closed && self.0.is_name_taken.load(Ordering::Relaxed) => {
+                Health::Unreachable("another server of the chat has the name of this one".to_owned())
+            }
             Ok(is_closed) if !*is_closed => self.0.streams.health(),
             _ => Health::Unreachable("the store is closed".to_owned()),
         }

@@ -11,10 +11,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use relay::{Defect, Relay};
 
-const DEFECTS: [(Defect, &str, &str); 10] = [
+const DEFECTS: [(Defect, &str, &str); 11] = [
     (Defect::KeepsLostNodes, "keeps_lost_nodes", "chats::the_users_of_a_lost_node_leave_and_return"),
     (Defect::ForgetsReturningNodes, "forgets_returning_nodes", "chats::nodes_agree_after_a_loss"),
     (Defect::LosesNotices, "loses_notices", "notices::no_notice_of_a_burst_is_lost"),
+    (Defect::LosesLargeNotices, "loses_large_notices", "notices::a_large_roster_arrives_unchanged"),
     (Defect::ForgetsGuests, "forgets_guests", "notices::each_kind_of_notice_arrives_unchanged"),
     (Defect::KicksOnOneNode, "kicks_on_one_node", "chats::a_kick_reaches_all_nodes"),
     (Defect::LosesReads, "loses_reads", "chats::a_read_reaches_the_user_on_all_nodes"),

@@ -15,10 +15,12 @@ mod options;
 mod outages;
 mod participants;
 mod purges;
+mod retention;
 mod searches;
 #[path = "../../../crates/chat-jetstream/tests/support/servers.rs"]
 mod servers;
 mod storm;
 mod streams;
 mod threads;
+mod upgrade;
 mod users;

@@ -68,8 +68,8 @@ async fn an_act_on_one_node_holds_on_the_other() -> Result<()> {
     Ok(())
 }
 
-/// Restricts a user.
-async fn restrict(client: &mut Client, id: &str, what: &str) -> Result<()> {
+/// Restricts a user of the room `staff`.
+pub(crate) async fn restrict(client: &mut Client, id: &str, what: &str) -> Result<()> {
     done(&client.ask(json!({"type": "restrict", "room": "staff", "user": id, "what": what})).await?)
 }
 

@@ -30,13 +30,24 @@ pub(crate) fn node(binary: Binary, name: &str, servers: &Servers) -> Result<Daem
 
 /// Starts a node with further arguments.
 pub(crate) fn node_with(binary: Binary, name: &str, servers: &Servers, arguments: &[&str]) -> Result<Daemon> {
+    node_of(binary.command()?, binary, name, servers, arguments)
+}
+
+/// Starts a node with a command that runs its program.
+pub(crate) fn node_of(
+    command: Command,
+    binary: Binary,
+    name: &str,
+    servers: &Servers,
+    arguments: &[&str],
+) -> Result<Daemon> {
     let addresses = servers.addresses();
     let (copies, durability) = match addresses.split(',').count() {
         1 => ("1", "process"),
         _ => ("3", "disk"),
     };
     let cluster = ["--cluster", &addresses, "--node", name, "--replicas", copies, "--durability", durability];
-    block_in_place(|| Daemon::start(binary, &[&lifted()[..], &cluster, arguments].concat()))
+    block_in_place(|| Daemon::spawn(command, binary, &[&lifted()[..], &cluster, arguments].concat()))
 }
 
 /// Runs a binary that must refuse to start. Returns the line of its error.

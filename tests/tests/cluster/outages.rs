@@ -36,7 +36,7 @@ async fn nodes_and_a_leader_fail_and_no_message_is_lost() -> Result<()> {
 
     let (room, url) = ("hall".parse::<RoomName>()?, Balancer::start(&[a.address(), b.address()]).await?);
     let names: BTreeSet<_> = (0..PARTICIPANTS).map(|number| format!("client-{number}")).collect();
-    let mut participants = Participants::start(&url.url(), &room, PARTICIPANTS).await?;
+    let mut participants = Participants::start(&url.url(), &room, 0..PARTICIPANTS).await?;
     participants.progress(ENOUGH).await?;
     let mut watcher = Watcher::start(b.address(), &room, "watcher").await?;
 
@@ -54,8 +54,8 @@ async fn nodes_and_a_leader_fail_and_no_message_is_lost() -> Result<()> {
     participants.progress(ENOUGH).await?;
     servers.revive(led);
     participants.progress(ENOUGH).await?;
-    let [present, left] = watcher.finish(&room, LEAVE_TIME).await?;
-    ensure!(left.is_disjoint(&names) && present.is_superset(&names), "{present:?} {left:?}");
+    let [present, moved] = watcher.finish(&room, LEAVE_TIME).await?;
+    ensure!(moved.is_disjoint(&names) && present.is_superset(&names), "{present:?} {moved:?}");
 
     // A restart of the node that has all participants now.
     let watcher = Watcher::start(a.address(), &room, "watcher").await?;
@@ -65,8 +65,8 @@ async fn nodes_and_a_leader_fail_and_no_message_is_lost() -> Result<()> {
     let b = node(ACTIX, "b", &servers)?;
     participants.reconnected(2 * PARTICIPANTS).await?;
     participants.progress(ENOUGH).await?;
-    let [present, left] = watcher.finish(&room, LEAVE_TIME).await?;
-    ensure!(left.is_disjoint(&names) && present.is_superset(&names), "{present:?} {left:?}");
+    let [present, moved] = watcher.finish(&room, LEAVE_TIME).await?;
+    ensure!(moved.is_disjoint(&names) && present.is_superset(&names), "{present:?} {moved:?}");
 
     let unavailable = participants.unavailable();
     let acknowledged = participants.finish().await?;
@@ -103,7 +103,7 @@ async fn talk(a: &Daemon, b: &Daemon) -> Result<()> {
 }
 
 /// Reads a room from its beginning. Each text must be there once, and no position may be missing.
-async fn stored(node: &Daemon, room: &RoomName) -> Result<BTreeMap<String, u64>> {
+pub(crate) async fn stored(node: &Daemon, room: &RoomName) -> Result<BTreeMap<String, u64>> {
     let mut reader = Client::connect(node.address(), "reader").await?;
     let joined = reader.ask(json!({"type": "join", "room": room.as_str()})).await?;
     let head = joined["seq"].as_u64().with_context(|| joined.to_string())?;

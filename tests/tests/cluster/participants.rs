@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use chat_client::{Client, ClientEvent, Error, Events, Text};
 use chat_proto::command::JoinFrom;
-use chat_proto::{ErrorCode, PresenceState, RoomName};
+use chat_proto::{ErrorCode, RoomName};
 use chat_tests::ReceivedMessages;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -41,11 +42,11 @@ struct Shared {
 }
 
 impl Participants {
-    /// Connects participants that are guests with the names `client-0`, `client-1` and so on.
-    pub(crate) async fn start(url: &str, room: &RoomName, count: usize) -> Result<Self> {
+    /// Connects participants that are guests with these numbers: `client-0`, `client-1` and so on.
+    pub(crate) async fn start(url: &str, room: &RoomName, numbers: Range<usize>) -> Result<Self> {
         let (stop, end) = (watch::Sender::new(false), watch::Sender::new(None));
         let mut participants = Self { shared: Arc::default(), tasks: Vec::new(), stop, end };
-        for number in 0..count {
+        for number in numbers {
             let builder = Client::builder(url).name(format!("client-{number}"));
             let (client, events) = builder.command_timeout(PATIENCE).event_buffer(10_000).connect().await?;
             client.join(room, JoinFrom::Last(0)).await?;
@@ -180,7 +181,7 @@ async fn receive(
     }
 }
 
-/// A client that notes which users leave the room.
+/// A client that notes which users leave or join the room.
 pub(crate) struct Watcher {
     client: Client,
     events: Events,
@@ -200,15 +201,14 @@ impl Watcher {
         self.since = Instant::now();
     }
 
-    /// Watches until this time has passed. Returns the users who are in the room, and those who have left it.
+    /// Watches until this time has passed. Returns the users who are in the room, and those who have left or joined it
+    /// meanwhile.
     pub(crate) async fn finish(mut self, room: &RoomName, time: Duration) -> Result<[BTreeSet<String>; 2]> {
         let end = self.since + time;
-        let mut left = BTreeSet::new();
+        let mut moved = BTreeSet::new();
         while let Ok(event) = tokio::time::timeout_at(end, self.events.next()).await {
             match event.context("the watcher has ended")? {
-                ClientEvent::Presence { user, state: PresenceState::Left, .. } => {
-                    left.insert(user.id().to_owned());
-                }
+                ClientEvent::Presence { user, .. } => drop(moved.insert(user.id().to_owned())),
                 ClientEvent::Disconnected { lost, .. } => {
                     bail!("the watcher has lost its connection: {lost:?}")
                 }
@@ -216,6 +216,6 @@ impl Watcher {
             }
         }
         let members = self.client.members(room).await?;
-        Ok([members.iter().map(|user| user.id().to_owned()).collect(), left])
+        Ok([members.iter().map(|user| user.id().to_owned()).collect(), moved])
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A message between nodes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Packet {
+pub(super) struct Packet<C = Content> {
     pub(super) from: NodeId,
     /// A random number of the node, which another one of the same name does not have.
     pub(super) life: u64,
@@ -14,7 +14,7 @@ pub(super) struct Packet {
     /// earlier version sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sent: Option<u64>,
-    pub(super) content: Content,
+    pub(super) content: C,
 }
 
 impl Packet {
@@ -36,6 +36,18 @@ pub(super) enum Content {
         number: u64,
         /// The numbers of the last notices for single nodes.
         direct: BTreeMap<NodeId, u64>,
+        /// True if the node can read parts. One of an earlier version cannot.
+        #[serde(default)]
+        parts: bool,
+    },
+    /// A part of a notice for the node on whose subject it is sent, because the servers do not take the notice as a
+    /// whole. It counts as a notice, so that a lost part is noticed.
+    Part {
+        number: u64,
+        is_first: bool,
+        is_last: bool,
+        /// A part of the notice as JSON.
+        text: String,
     },
     /// The node has missed notices of the addressed one.
     Missed,

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use super::parts::Parts;
 
 /// The time without a message after which a node has left.
 const MAX_SILENCE: Duration = Duration::from_secs(4);
@@ -17,6 +18,9 @@ pub(super) struct Peer {
     /// has another subject than the sign.
     announced: Option<u64>,
     pub(super) clock: Clock,
+    /// True if the node can read parts of notices.
+    pub(super) reads_parts: bool,
+    pub(super) parts: Parts,
 }
 
 /// The numbers of the notices that arrived on one subject.
@@ -41,8 +45,9 @@ impl Received {
 
 impl Peer {
     pub(super) fn new(life: u64) -> Self {
-        let (broadcasts, direct, clock) = Default::default();
-        Self { life, seen: Instant::now(), broadcasts, direct, announced: None, clock }
+        let (broadcasts, direct, clock, parts) = Default::default();
+        let (announced, reads_parts) = (None, false);
+        Self { life, seen: Instant::now(), broadcasts, direct, announced, clock, reads_parts, parts }
     }
 
     /// Records that a message of the node has arrived.

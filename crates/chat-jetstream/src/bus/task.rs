@@ -14,7 +14,9 @@ use crate::link::max_payload;
 use crate::node::Connection;
 
 use super::Waiting;
+use super::kicks::Kicks;
 use super::packet::{Content, Packet};
+use super::parts::{MAX_BYTES, split};
 use super::peer::Peer;
 
 /// The interval of the signs of life.
@@ -31,6 +33,9 @@ const MAX_LEFT: usize = 256;
 
 /// The time after which another node of the same name is reported.
 const NAMESAKE_TIME: Duration = Duration::from_secs(10);
+
+/// The bytes of a message beside the part of a notice that it has.
+const PART_HEAD_BYTES: usize = 512;
 
 /// The time for the client to take a message. After one that it has not taken, none waits until it takes one.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,6 +60,7 @@ pub(super) struct Task {
     left: VecDeque<u64>,
     /// True if the client has not taken the last message.
     is_blocked: bool,
+    kicks: Kicks,
     /// The number of notices for all nodes.
     broadcasts: u64,
     /// The numbers of notices for single nodes.
@@ -70,6 +76,7 @@ impl Task {
         (sink, others): (BusSink, Arc<AtomicU64>),
     ) -> Self {
         let (peers, left, direct, life) = (HashMap::new(), VecDeque::new(), BTreeMap::new(), random_number());
+        let kicks = Kicks::default();
         let (is_blocked, namesake, broadcasts) = (false, None, 0);
         Self {
             client,
@@ -84,6 +91,7 @@ impl Task {
             peers,
             left,
             is_blocked,
+            kicks,
             broadcasts,
             direct,
         }
@@ -111,9 +119,16 @@ impl Task {
                     self.take_waiting(&mut broadcasts, &mut direct).await;
                     self.expire();
                 }
+                () = self.kicks.wait() => {
+                    self.sign().await;
+                    for (published, kick) in self.kicks.signed() {
+                        self.publish(published, kick).await;
+                    }
+                }
                 notice = notices.recv() => match notice {
+                    Some((published, kick @ Notice::Kick { .. })) => self.hold((published, kick)).await,
                     Some((published, notice)) => self.publish(published, notice).await,
-                    None => return self.send(None, Content::Leaves).await,
+                    None => return self.leave().await,
                 },
                 Some(message) = broadcasts.next() => self.take(&message, false).await,
                 Some(message) = direct.next() => self.take(&message, true).await,
@@ -146,6 +161,20 @@ impl Task {
         to.map_or_else(|| self.prefix.clone(), |node| format!("{}.{node}", self.prefix))
     }
 
+    /// Holds a kick until the other nodes know if the clock of this one has stood still.
+    async fn hold(&mut self, kick: Waiting) {
+        if let Some((published, kick)) = self.kicks.hold(kick) {
+            self.publish(published, kick).await;
+        }
+    }
+
+    async fn leave(&mut self) {
+        for (published, kick) in self.kicks.take() {
+            self.publish(published, kick).await;
+        }
+        self.send(None, Content::Leaves).await;
+    }
+
     async fn publish(&mut self, published: Duration, notice: Notice) {
         let to = notice.recipient().cloned();
         let last = match &to {
@@ -153,11 +182,11 @@ impl Task {
             Some(node) => self.direct.get(node).copied().unwrap_or_default(),
         };
         let content = Content::Notice { number: last + 1, notice };
-        let Some(payload) = self.encode(published, content) else { return };
-        if payload.len() > max_payload(&self.client) {
-            // It is not counted: the others would ask for it again and again.
-            tracing::error!(bytes = payload.len(), "notice for other nodes is too large; it is left out");
-            return;
+        let Some(payload) = self.encode(published, &content) else { return };
+        if let Content::Notice { notice, .. } = &content
+            && payload.len() > max_payload(&self.client)
+        {
+            return self.publish_parts(published, to, notice).await;
         }
         match &to {
             None => self.broadcasts += 1,
@@ -166,21 +195,43 @@ impl Task {
         self.send_bytes(to.as_ref(), payload).await;
     }
 
+    /// Publishes a notice that is larger than a message of the servers.
+    async fn publish_parts(&mut self, published: Duration, to: Option<NodeId>, notice: &Notice) {
+        let text = String::from_utf8(notice.encode()).unwrap_or_default();
+        let reads_parts = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.reads_parts);
+        let Some(to) = to.filter(|node| reads_parts(node) && text.len() <= MAX_BYTES) else {
+            // It is not counted: the other node would ask for it again and again.
+            tracing::error!(bytes = text.len(), "notice for other nodes is too large; it is left out");
+            return;
+        };
+        // In the message, a character of the text has up to twice its bytes.
+        let parts = split(&text, max_payload(&self.client).saturating_sub(PART_HEAD_BYTES) / 2);
+        for (index, text) in (1..).zip(&parts) {
+            let number = self.direct.entry(to.clone()).or_default();
+            *number += 1;
+            let (number, text) = (*number, (*text).to_owned());
+            let content = Content::Part { number, is_first: index == 1, is_last: index == parts.len(), text };
+            if let Some(payload) = self.encode(published, &content) {
+                self.send_bytes(Some(&to), payload).await;
+            }
+        }
+    }
+
     async fn sign(&mut self) {
         let present = self.direct.iter().filter(|(node, _)| self.peers.contains_key(*node));
         let direct = present.map(|(node, number)| (node.clone(), *number)).collect();
-        let sign = Content::Sign { number: self.broadcasts, direct };
+        let sign = Content::Sign { number: self.broadcasts, direct, parts: true };
         self.send(None, sign).await;
     }
 
     /// Sends a message. One that cannot be sent now is lost: the next number shows it.
     async fn send(&mut self, to: Option<&NodeId>, content: Content) {
-        if let Some(payload) = self.encode(self.started.elapsed(), content) {
+        if let Some(payload) = self.encode(self.started.elapsed(), &content) {
             self.send_bytes(to, payload).await;
         }
     }
 
-    fn encode(&self, sent: Duration, content: Content) -> Option<Vec<u8>> {
+    fn encode(&self, sent: Duration, content: &Content) -> Option<Vec<u8>> {
         let sent = u64::try_from(sent.as_micros()).ok();
         serde_json::to_vec(&Packet { from: self.node.clone(), life: self.life, sent, content }).ok()
     }
@@ -225,7 +276,17 @@ impl Task {
                     self.miss(&from).await;
                 }
             }
-            Content::Sign { number, direct } => {
+            Content::Part { number, is_first, is_last, text } => {
+                let is_complete = peer.take(number, is_direct);
+                if let Some(notice) = peer.parts.add(number, (is_first, is_last), &text) {
+                    self.sink.receive_late(&from, &notice, delay);
+                }
+                if !is_complete {
+                    self.miss(&from).await;
+                }
+            }
+            Content::Sign { number, direct, parts } => {
+                peer.reads_parts = parts;
                 let direct = direct.get(&self.node).copied().unwrap_or_default();
                 if !peer.take_sign(number, direct) {
                     self.miss(&from).await;

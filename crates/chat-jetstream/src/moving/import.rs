@@ -51,7 +51,7 @@ pub(crate) async fn import(
     let claimed = ClaimedName::claim(&link.client, &link.stream, &name).await.map_err(unreachable)?;
     // It ends with this function.
     let mut keeping = JoinSet::new();
-    keeping.spawn(claimed.ok_or_else(in_use)?.keep());
+    keeping.spawn(claimed.ok_or_else(in_use)?.keep(Arc::clone(&connection)));
     let configs: Vec<_> = Shard::all(options.streams)
         .map(|shard| (shard, with_import(new_stream(&shard.stream(&link.stream), shard, options.replicas))))
         .collect();

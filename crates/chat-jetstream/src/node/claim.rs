@@ -1,23 +1,30 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::{Message, SubscribeError};
 use chat_core::NodeId;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::life::random_number;
 use crate::link::{Client, Subscription};
+use crate::node::Connection;
 
 /// The time for another node of the same name to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The pause after which a node whose name is taken claims it again.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// The name of a node, which no other live node has. The subscription is what keeps it.
 pub(crate) struct ClaimedName {
     client: Arc<dyn Client>,
+    subject: String,
     claims: Subscription,
     life: u64,
+    is_taken: Arc<AtomicBool>,
 }
 
 /// A message of a node about its name: the claim, or the answer to that of another node.
@@ -44,41 +51,82 @@ impl ClaimedName {
         stream: &str,
         node: &NodeId,
     ) -> Result<Option<Self>, SubscribeError> {
-        let (subject, inbox) = (format!("{stream}.i.{node}"), client.new_inbox());
-        let mut claims = client.subscribe(subject.clone(), None).await?;
-        let mut answers = client.subscribe(inbox.clone(), None).await?;
-        let own = Claim { life: random_number(), is_owner: false };
+        let subject = format!("{stream}.i.{node}");
+        let claims = client.subscribe(subject.clone(), None).await?;
+        let (client, life, is_taken) = (Arc::clone(client), random_number(), Arc::default());
+        let mut name = Self { client, subject, claims, life, is_taken };
+        Ok(name.is_free().await?.then_some(name))
+    }
+
+    /// Returns a flag that is set while another live node has the name.
+    pub(crate) fn is_taken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_taken)
+    }
+
+    /// Claims the name. Returns false if another live node has it, or gets it at the same time.
+    async fn is_free(&mut self) -> Result<bool, SubscribeError> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self.client.subscribe(inbox.clone(), None).await?;
+        let own = Claim { life: self.life, is_owner: false };
         let until = Instant::now() + ANSWER_TIMEOUT;
         // Without an answer, the connection is lost, and so is the claim: nobody answers it.
-        let _lost = timeout(ANSWER_TIMEOUT, client.flush()).await;
-        let _lost = client.publish(subject, Some(inbox), None, encode(own)).await;
+        let _lost = timeout(ANSWER_TIMEOUT, self.client.flush()).await;
+        let _lost = self.client.publish(self.subject.clone(), Some(inbox), None, encode(own)).await;
         loop {
             let message = timeout_at(until, async {
                 tokio::select! {
                     biased;
-                    claim = claims.next() => claim,
+                    claim = self.claims.next() => claim,
                     answer = answers.next() => answer,
                 }
             });
-            let Ok(Some(message)) = message.await else { break };
+            let Ok(Some(message)) = message.await else { return Ok(true) };
             let Some(other) = decode(&message) else { continue };
             if own.yields_to(other) {
-                return Ok(None);
+                return Ok(false);
             }
             if other.life != own.life {
-                answer(&**client, &message, own).await;
+                answer(&*self.client, &message, own).await;
             }
         }
-        Ok(Some(Self { client: Arc::clone(client), claims, life: own.life }))
     }
 
-    /// Answers each node that claims the name.
-    pub(crate) async fn keep(mut self) {
-        while let Some(message) = self.claims.next().await {
-            if decode(&message).is_some_and(|other| other.life != self.life) {
-                answer(&*self.client, &message, Claim { life: self.life, is_owner: true }).await;
+    /// Answers each node that claims the name. After a lost connection, it claims the name again: another node may have
+    /// got it meanwhile. That one keeps it, as long as it is there.
+    pub(crate) async fn keep(mut self, connection: Arc<Connection>) {
+        let (mut events, mut losses) = (connection.events(), connection.losses());
+        let mut is_owner = true;
+        loop {
+            tokio::select! {
+                biased;
+                claim = self.claims.next() => {
+                    let Some(claim) = claim else { return };
+                    if is_owner && decode(&claim).is_some_and(|other| other.life != self.life) {
+                        answer(&*self.client, &claim, Claim { life: self.life, is_owner: true }).await;
+                    }
+                    continue;
+                }
+                Ok(()) = events.changed() => {}
+                () = sleep(PAUSE), if !is_owner => {}
             }
+            if !connection.is_open() || (is_owner && connection.losses() == losses) {
+                continue;
+            }
+            let before = connection.losses();
+            let Ok(is_free) = self.is_free().await else { continue };
+            if is_owner && !is_free {
+                tracing::error!(name = %self.name(), "name of this server is taken; it is not ready");
+            }
+            if !is_owner && is_free {
+                tracing::warn!(name = %self.name(), "name of this server is free again");
+            }
+            (losses, is_owner) = (before, is_free);
+            self.is_taken.store(!is_owner, Ordering::Relaxed);
         }
+    }
+
+    fn name(&self) -> &str {
+        self.subject.rsplit('.').next().unwrap_or_default()
     }
 }
 

@@ -7,6 +7,8 @@ mod heard;
 mod late;
 mod peers;
 mod purging;
+mod removals;
+mod retention;
 mod signs;
 mod streams;
 mod sweep;
@@ -25,7 +27,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use crate::life::{Life, token};
-use crate::link::{Link, LinkError};
+use crate::link::Link;
 use crate::record::Unreadable;
 use crate::room::{QuietLogs, SharedRoom};
 #[cfg(feature = "search-index")]
@@ -36,12 +38,14 @@ use crate::stats::{Counters, StreamStatus, count};
 use connection::Compared;
 use late::Clocks;
 use peers::Peers;
+use retention::Retention;
 
 pub(crate) use asked::Asked;
 use asked::MAX_ASKED;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use purging::{PurgePlace, Purging};
+pub(crate) use removals::Places;
 pub(crate) use streams::{OpenStream, Streams, find_streams, open_streams};
 pub(crate) use tend::wait_for;
 
@@ -79,6 +83,8 @@ pub(crate) struct Node {
     pub(crate) max_keys_per_user: usize,
     pub(crate) retain_messages: Option<u64>,
     retain_age: Option<Duration>,
+    /// The same limits, as other nodes learn them.
+    retention: Retention,
     /// The copies of the stream if it must be created again.
     replicas: usize,
     life: Mutex<Arc<Life>>,
@@ -135,6 +141,7 @@ impl Node {
             max_keys_per_user: options.max_keys_per_user,
             retain_messages: options.retain_messages,
             retain_age: options.retain_age,
+            retention: Retention::new(options),
             replicas: options.replicas,
             life: Mutex::new(Arc::new(life)),
             rooms: Mutex::default(),
@@ -153,12 +160,6 @@ impl Node {
             #[cfg(feature = "search-index")]
             index: OnceLock::new(),
         }
-    }
-
-    /// Removes a message of the stream, and overwrites its bytes. Waits for its turn.
-    pub(crate) async fn remove(&self, place: u64) -> Result<(), LinkError> {
-        let _turn = self.removing.acquire().await;
-        self.link.erase(place).await
     }
 
     /// Returns the room of this name.

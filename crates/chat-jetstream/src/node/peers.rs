@@ -6,6 +6,8 @@ use sha1::{Digest, Sha1};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::retention::Retention;
+
 /// The time without a sign of life after which a node is not asked any more.
 const MAX_SILENCE: Duration = Duration::from_secs(7);
 
@@ -23,12 +25,14 @@ pub(crate) struct Peers {
 }
 
 /// The abilities of a node, as its sign of life names them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Abilities {
     /// True if the node can read trims.
     pub(crate) reads_trims: bool,
     /// True if the node removes old messages.
     pub(crate) sweeps: bool,
+    /// The limits of what its rooms keep, unless it is of an earlier version.
+    pub(crate) retention: Option<Retention>,
 }
 
 /// The last sign of life of a node.
@@ -53,12 +57,12 @@ impl Peers {
         &self.name
     }
 
-    /// Records a sign of life of another node. Returns true if the node is new.
-    pub(crate) fn saw(&self, name: &str, abilities: Abilities) -> bool {
+    /// Records a sign of life of another node. Returns the abilities that it had before, or `None` if the node is new.
+    pub(crate) fn saw(&self, name: &str, abilities: Abilities) -> Option<Abilities> {
         let mut seen = self.seen.lock();
         seen.retain(|_, sign| sign.is_recent());
         let sign = Sign { at: Instant::now(), abilities };
-        name != self.name && seen.insert(name.to_owned(), sign).is_none()
+        seen.insert(name.to_owned(), sign).map(|before| before.abilities)
     }
 
     /// Returns true if all nodes that are there can read trims.
@@ -112,11 +116,11 @@ fn weight(name: &str, token: &str) -> [u8; 20] {
 mod tests {
     use super::*;
 
-    const LATEST: Abilities = Abilities { reads_trims: true, sweeps: false };
+    const LATEST: Abilities = Abilities { reads_trims: true, sweeps: false, retention: None };
 
     fn peers(name: &str, others: &[&str]) -> Peers {
         let peers = Peers::new(name.to_owned());
-        others.iter().for_each(|other| assert!(peers.saw(other, LATEST)));
+        others.iter().for_each(|other| assert_eq!(peers.saw(other, LATEST), None));
         peers
     }
 
@@ -137,8 +141,9 @@ mod tests {
     fn a_node_of_an_earlier_version_is_known_until_it_leaves() {
         let a = peers("a", &["b", "c"]);
         assert!(a.all_read_trims());
-        let earlier = Abilities { reads_trims: false, sweeps: false };
-        assert!(!a.saw("b", earlier) && !a.all_read_trims(), "a node that goes back to an earlier version");
+        let earlier = Abilities { reads_trims: false, ..LATEST };
+        assert_eq!(a.saw("b", earlier), Some(LATEST));
+        assert!(!a.all_read_trims(), "a node that goes back to an earlier version");
         a.lost("b");
         assert!(a.all_read_trims());
     }

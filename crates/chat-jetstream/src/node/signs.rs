@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::link::Subscription;
 use crate::node::Node;
 use crate::node::peers::Abilities;
+use crate::node::retention::Retention;
 
 /// The interval of the signs of life.
 const TICK: Duration = Duration::from_secs(2);
@@ -44,17 +45,25 @@ impl Node {
         }
     }
 
-    /// Takes a sign of life. A node that is new gets one at once.
+    /// Takes a sign of life of another node. One that is new gets one at once.
     async fn take_sign(&self, sign: &Message) {
-        let Some(name) = sign.subject.rsplit('.').next() else { return };
+        let name = sign.subject.rsplit('.').next().filter(|name| *name != self.peers.name());
+        let Some(name) = name else { return };
         if &*sign.payload == LEAVES {
-            self.peers.lost(name);
-        } else {
-            let sweeps = &*sign.payload == SWEEPS;
-            let abilities = Abilities { reads_trims: sweeps || &*sign.payload == LIVES, sweeps };
-            if self.peers.saw(name, abilities) {
-                self.give_sign(self.lives()).await;
-            }
+            return self.peers.lost(name);
+        }
+        let sweeps = &*sign.payload == SWEEPS;
+        let reads_trims = sweeps || &*sign.payload == LIVES;
+        let retention = Retention::of(sign.headers.as_ref());
+        let before = self.peers.saw(name, Abilities { reads_trims, sweeps, retention });
+        if let Some(other) = retention.filter(|other| *other != self.retention)
+            && before.and_then(|before| before.retention) != retention
+        {
+            let own = self.retention;
+            tracing::warn!(node = name, %own, %other, "another node has other limits of retention");
+        }
+        if before.is_none() {
+            self.give_sign(self.lives()).await;
         }
     }
 
@@ -67,7 +76,7 @@ impl Node {
         if self.limits().is_some() {
             let subject = format!("{}.n.{}", self.link.stream, self.peers.name());
             // The next one follows.
-            let _lost = self.link.client.publish(subject, None, None, sign.into()).await;
+            let _lost = self.link.client.publish(subject, None, self.retention.headers(), sign.into()).await;
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::life::Life;
 use crate::link::From;
+use crate::node::Places;
 use crate::record::MessageState;
 
 use super::SharedRoom;
@@ -122,11 +123,12 @@ impl SharedRoom {
         }
         erasures.sort_unstable_by_key(|erasure| erasure.seq);
         erasures.dedup_by_key(|erasure| erasure.seq);
+        let places = &self.node.places(life);
         let (frames, mut failed) = self.erased_frames(life, &erasures).await?;
-        failed.append(&mut self.replace(life, frames).await?);
+        failed.append(&mut self.replace(life, places, frames).await?);
         let has_states = |erasure: &&&Erasure| erasure.has_states && !failed.contains_key(&erasure.seq);
         let changed: Vec<_> = erasures.iter().filter(has_states).map(|erasure| erasure.seq).collect();
-        let erasing: Vec<_> = changed.into_iter().map(|seq| self.erase_states(life, seq)).collect();
+        let erasing: Vec<_> = changed.into_iter().map(|seq| self.erase_states(life, places, seq)).collect();
         let mut erasing = stream::iter(erasing).buffer_unordered(MAX_REMOVING);
         while erasing.try_next().await?.is_some() {}
         let mut state = self.state.lock();
@@ -169,15 +171,15 @@ impl SharedRoom {
     }
 
     /// Removes messages from the stream, and overwrites their bytes.
-    pub(super) async fn remove(&self, places: Vec<u64>) -> Result<(), Unavailable> {
-        let removing: Vec<_> = places.into_iter().map(|place| self.node.remove(place)).collect();
+    pub(super) async fn remove(&self, places: &Places, removed: Vec<u64>) -> Result<(), Unavailable> {
+        let removing: Vec<_> = removed.into_iter().map(|place| self.node.remove(places, place)).collect();
         let mut removing = stream::iter(removing).buffer_unordered(MAX_REMOVING);
         while removing.try_next().await?.is_some() {}
         Ok(())
     }
 
     /// Removes all states of a deleted message but the last one.
-    async fn erase_states(&self, life: &Arc<Life>, seq: u64) -> Result<(), Unavailable> {
+    async fn erase_states(&self, life: &Arc<Life>, places: &Places, seq: u64) -> Result<(), Unavailable> {
         let subject = &*life.state_subject(&self.token, seq);
         let is_deleted = |bytes| MessageState::decode(bytes).is_none_or(|state| state.is_deleted());
         let mut batch = self.node.link.batch(subject, From::Place(0), BATCH).await?;
@@ -186,14 +188,15 @@ impl SharedRoom {
             && let Some(last) = batch.messages.pop()
             && is_deleted(last.payload)
         {
-            return self.remove(batch.messages.iter().map(|message| message.place).collect()).await;
+            let replaced = batch.messages.iter().map(|message| message.place).collect();
+            return self.remove(places, replaced).await;
         }
         let until = Instant::now() + MAX_LAG;
         loop {
             // The copy that has answered is behind, or retention has removed the states.
             match self.node.link.last(subject).await? {
                 Some((place, bytes)) if is_deleted(bytes.clone()) => {
-                    return self.erase_before(subject, place).await;
+                    return self.erase_before(places, subject, place).await;
                 }
                 None => return Ok(()),
                 // A server that is not the leader any more has answered.
@@ -203,13 +206,18 @@ impl SharedRoom {
     }
 
     /// Removes all messages of a subject before the place of one that it has.
-    pub(super) async fn erase_before(&self, subject: &str, place: u64) -> Result<(), Unavailable> {
+    pub(super) async fn erase_before(
+        &self,
+        places: &Places,
+        subject: &str,
+        place: u64,
+    ) -> Result<(), Unavailable> {
         let (mut from, until) = (0, Instant::now() + MAX_LAG);
         loop {
             let batch = self.node.link.batch(subject, From::Place(from), BATCH).await?;
-            let places: Vec<_> = batch.messages.iter().map(|message| message.place).collect();
-            self.remove(places.iter().copied().filter(|at| *at < place).collect()).await?;
-            match places.last() {
+            let found: Vec<_> = batch.messages.iter().map(|message| message.place).collect();
+            self.remove(places, found.iter().copied().filter(|at| *at < place).collect()).await?;
+            match found.last() {
                 Some(last) if *last >= place => return Ok(()),
                 Some(last) => from = last + 1,
                 None => wait_for_replica(until).await?,

@@ -67,6 +67,7 @@ impl SharedRoom {
         due: &Due,
         time: u64,
     ) -> Result<usize, Unavailable> {
+        let places = self.node.places(life);
         let tail = self.end_in(life, due).await?;
         // The last record stays, whatever its age is: it is the end of the log.
         let cut = (due.place + 1).min(tail.place);
@@ -76,9 +77,9 @@ impl SharedRoom {
         if tail.has_states() {
             self.remove_states(life, cut, time).await?;
         }
-        // The removal names only a place. It must not be sent late, to a stream that has lost its end meanwhile.
+        // The stream may have lost its end meanwhile.
         self.end_in(life, due).await?;
-        Ok(self.node.link.purge(&life.subject(&self.token), cut).await?)
+        self.node.purge(&places, &life.subject(&self.token), cut).await
     }
 
     /// Asks the leader for the end of the log, which has a record in this life.

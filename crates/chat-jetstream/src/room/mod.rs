@@ -76,6 +76,8 @@ pub(crate) struct SharedRoom {
     sinks: Sinks,
     /// Held while the text of deleted messages is erased.
     erasing: tokio::sync::Mutex<()>,
+    /// Held while old records are removed.
+    trimming: Arc<tokio::sync::Mutex<()>>,
     /// Held while the rules of the room are read.
     loading_rules: tokio::sync::Mutex<()>,
     /// True while a task continues the erasures that are not complete.
@@ -104,6 +106,7 @@ impl SharedRoom {
             state: Mutex::new(RoomState::new(life)),
             sinks: Sinks::default(),
             erasing: tokio::sync::Mutex::default(),
+            trimming: Arc::default(),
             loading_rules: tokio::sync::Mutex::default(),
             is_resuming: AtomicBool::new(false),
             has_missed: AtomicBool::new(false),

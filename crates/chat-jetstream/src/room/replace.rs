@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::life::Life;
 use crate::link::{AppendRefused, From, Part};
+use crate::node::Places;
 use crate::record::{Content, Record, Unreadable};
 
 use super::SharedRoom;
@@ -74,6 +75,7 @@ impl SharedRoom {
     pub(super) async fn replace(
         &self,
         life: &Arc<Life>,
+        places: &Places,
         frames: BTreeMap<u64, Bytes>,
     ) -> Result<Failed, Unavailable> {
         let (records, mut failed) = self.records_with(life, &frames).await?;
@@ -97,10 +99,12 @@ impl SharedRoom {
             replaced.extend(self.store_copies(life, together, &parts, (&frames, &mut failed)).await?);
         }
         // All copies are there, so that a reader who meets a hole finds the one that replaces it.
-        self.remove(replaced.iter().map(|replacement| replacement.record.place).collect()).await?;
+        let first_forms = replaced.iter().map(|replacement| replacement.record.place).collect();
+        self.remove(places, first_forms).await?;
         for Replacement { record, has_copies, .. } in &replaced {
             if let (true, Some(copy)) = (has_copies, record.copy) {
-                self.erase_before(&life.copy_subject(&self.token, record.first()), copy).await?;
+                let subject = life.copy_subject(&self.token, record.first());
+                self.erase_before(places, &subject, copy).await?;
             }
         }
         Ok(failed)

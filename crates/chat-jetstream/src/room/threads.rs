@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::life::Life;
 use crate::link::{From, Stored};
+use crate::node::Places;
 use crate::record::{BLOCK, Block, Content, Entry, MessageState, Reply, Thread, Unreadable};
 
 use super::load::Loading;
@@ -54,7 +55,7 @@ impl SharedRoom {
     /// Removes the blocks of a thread whose root is removed next.
     pub(super) async fn remove_thread(
         &self,
-        life: &Life,
+        (life, places): (&Life, &Places),
         root: u64,
         state: &Stored,
     ) -> Result<(), Unavailable> {
@@ -62,7 +63,7 @@ impl SharedRoom {
         let place = state.place;
         let state = MessageState::decode(state.payload.clone());
         if state.is_none_or(|state| state.thread().blocks() > 0) {
-            self.node.link.purge(&life.block_subject(&self.token, root, "*"), place).await?;
+            self.node.purge(places, &life.block_subject(&self.token, root, "*"), place).await?;
         }
         Ok(())
     }

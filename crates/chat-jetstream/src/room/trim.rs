@@ -25,7 +25,7 @@ impl SharedRoom {
         oldest: u64,
         time: u64,
     ) -> Result<(), Unavailable> {
-        let subject = life.subject(&self.token);
+        let (subject, places) = (life.subject(&self.token), self.node.places(life));
         let place = self.find(life, oldest).await?;
         let recent = self.node.link.batch(&subject, From::Time(time), 1).await?;
         // Without an answer, the copy may be behind.
@@ -34,7 +34,7 @@ impl SharedRoom {
         if self.known().tail.has_states() {
             self.remove_states(life, cut, time).await?;
         }
-        self.node.link.purge(&subject, cut).await?;
+        self.node.purge(&places, &subject, cut).await?;
         Ok(())
     }
 
@@ -46,7 +46,7 @@ impl SharedRoom {
         cut: u64,
         time: u64,
     ) -> Result<(), Unavailable> {
-        let known = life.subject(&self.token);
+        let (known, places) = (life.subject(&self.token), &self.node.places(life));
         let (Some(begin), Some(end)) =
             (self.first_from(&known, 0).await?, self.first_from(&known, cut).await?)
         else {
@@ -58,13 +58,13 @@ impl SharedRoom {
         for seqs in seqs.chunks(BATCH) {
             for stored in self.states_of(life, seqs, least).await? {
                 if let Some(Subject::State { seq, .. }) = life.read(&stored.subject) {
-                    self.remove_thread(life, seq, &stored).await?;
+                    self.remove_thread((life, places), seq, &stored).await?;
                 }
                 let copy = Record::decode(stored.place, stored.payload).ok();
                 if copy.is_some_and(|copy| copy.last() >= end || copy.at() >= time) {
                     continue;
                 }
-                self.node.link.purge(&stored.subject, stored.place + 1).await?;
+                self.node.purge(places, &stored.subject, stored.place + 1).await?;
             }
         }
         Ok(())

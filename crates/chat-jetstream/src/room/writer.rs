@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
+use crate::node::Places;
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 use crate::stats::{COMMIT_SECONDS, count};
 
@@ -75,7 +76,7 @@ impl Writer {
                 batch.push(job);
             }
             self.store(batch).await;
-            self.trim().await;
+            self.trim();
             self.count();
         }
         self.leave();
@@ -96,6 +97,7 @@ impl Writer {
                 pause(&mut failures).await;
                 continue;
             }
+            let places = self.log.as_ref().map(|log| self.room.node.places(&log.life));
             let loaded = match self.load_targets(&batch).await {
                 Ok(loaded) => loaded,
                 Err(NotLoaded::Damaged(unavailable)) => return refuse(batch, &unavailable),
@@ -138,7 +140,9 @@ impl Writer {
                         }
                     }
                     self.answer(&mut batch, staged.answers);
-                    self.remove_states(loaded, &staged.states).await;
+                    if let Some(places) = &places {
+                        self.remove_states(places, loaded, &staged.states).await;
+                    }
                     if let Some(rules) = rules {
                         self.remove_rules(rules).await;
                     }
@@ -179,14 +183,14 @@ impl Writer {
     }
 
     /// Removes the states that were replaced.
-    async fn remove_states(&self, loaded: Loaded, stored: &States) {
+    async fn remove_states(&self, places: &Places, loaded: Loaded, stored: &States) {
         for (seq, place) in loaded.places {
             let was_deleted =
                 matches!(loaded.targets.get(&seq), Some(Loading::Known(state)) if state.is_deleted());
             // A deletion removes the states before it itself.
             if stored.get(&seq).is_some_and(|state| was_deleted || !state.is_deleted()) {
                 // If it fails, a deletion removes it.
-                self.room.node.link.erase_later(place).await;
+                self.room.node.remove_later(places, place).await;
             }
         }
     }
@@ -398,16 +402,22 @@ impl Writer {
         self.room.node.now().saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Removes records from the stream that cannot be read any more and have no keys that are remembered.
-    async fn trim(&mut self) {
+    /// Starts to remove records from the stream that cannot be read any more and have no keys that are remembered,
+    /// unless that goes on.
+    fn trim(&mut self) {
         let Some(log) = &mut self.log else { return };
         let (life, oldest) = (Arc::clone(&log.life), log.tail.oldest);
         if oldest < log.trimmed.max(1) + TRIM_STEP {
             return;
         }
+        let Ok(turn) = Arc::clone(&self.room.trimming).try_lock_owned() else { return };
         log.trimmed = oldest;
-        // If it fails, the next step removes them too.
-        let _removed_later = self.room.remove_before(&life, oldest, self.window_start()).await;
+        let (room, time) = (Arc::clone(&self.room), self.window_start());
+        tokio::spawn(async move {
+            // If it fails, the next step removes them too.
+            let _removed_later = room.remove_before(&life, oldest, time).await;
+            drop(turn);
+        });
     }
 }
 

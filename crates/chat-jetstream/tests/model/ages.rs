@@ -23,7 +23,12 @@ async fn node(model: &Model, retain_age: Option<Duration>) -> JetStreamStore {
     named_node(model, None, retain_age).await
 }
 
-async fn named_node(model: &Model, name: Option<&str>, retain_age: Option<Duration>) -> JetStreamStore {
+/// Opens a node with a name.
+pub(super) async fn named_node(
+    model: &Model,
+    name: Option<&str>,
+    retain_age: Option<Duration>,
+) -> JetStreamStore {
     let (client, connection) = model.connect();
     let options = Options::default().with(|options| {
         (options.replicas, options.retain_age) = (1, retain_age);

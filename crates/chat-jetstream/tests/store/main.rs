@@ -17,6 +17,7 @@ mod moved_streams;
 mod moving;
 mod notices;
 mod opening;
+mod paused;
 mod purges;
 mod rules;
 mod search;

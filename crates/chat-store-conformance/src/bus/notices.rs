@@ -11,6 +11,9 @@ use super::stage::typing;
 use super::{Case, Heard, Node, Stage};
 use crate::{Failure, TIME_LIMIT, Verdict};
 
+/// The users of a large room.
+const LARGE: usize = 12_000;
+
 chat_suite::cases!(
     /// Each node hears of each other node, of those that connected before it and of those that connect later.
     #[source = "chat_core::Bus, Nodes"]
@@ -41,6 +44,17 @@ chat_suite::cases!(
             nodes[1].hears(&Heard::Notice(nodes[0].id().clone(), notice)).await?;
         }
         Ok(())
+    }
+
+    /// The users of a large room arrive as they were published.
+    #[source = "chat_core::Bus, Loss"]
+    async fn a_large_roster_arrives_unchanged(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b"]).await?;
+        let notice = large_roster(&nodes[1]);
+        nodes[0].publish(&notice);
+        let expected = Heard::Notice(nodes[0].id().clone(), notice);
+        let expectation = format!("a roster of {LARGE} users on node b");
+        nodes[1].hears_all(&expectation, |heard| heard.contains(&expected)).await
     }
 
     /// All of 2,000 notices that two nodes publish at once arrive at the third.
@@ -157,6 +171,16 @@ fn encoded(heard: &Heard) -> Option<Vec<u8>> {
         Heard::Notice(_, notice) => Some(notice.encode()),
         _ => None,
     }
+}
+
+/// Returns the roster of a large room for a node. Its names have characters that JSON escapes, and others.
+fn large_roster(to: &Node) -> Notice {
+    let users = (0..LARGE).map(|number| {
+        let (id, name) = (format!("{number:08}-{}", "0".repeat(64)), format!("\"\\ 로비 {number}"));
+        RosterEntry::new(User::new(&id, &name).expect("a valid name"), Role::None)
+    });
+    let room = "lobby".parse().expect("a valid name");
+    Notice::Roster { to: to.id().clone(), room, users: users.collect(), version: 7 }
 }
 
 /// Returns a notice of each kind for a node.

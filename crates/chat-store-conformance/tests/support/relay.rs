@@ -24,6 +24,8 @@ pub(crate) enum Defect {
     ForgetsReturningNodes,
     /// One notice in 500 is lost.
     LosesNotices,
+    /// Notices of more than 1 MiB are lost.
+    LosesLargeNotices,
     /// Guests become users of the host service.
     ForgetsGuests,
     /// Kicks reach only one node.
@@ -39,6 +41,9 @@ pub(crate) enum Defect {
     /// Notices seem to have been on their way for an hour.
     ExaggeratesDelays,
 }
+
+/// The bytes of a notice that is not large.
+const LARGE: usize = 1024 * 1024;
 
 /// The nodes, and the task between them.
 #[derive(Clone)]
@@ -145,7 +150,7 @@ fn deliver(state: &Mutex<State>, from: &NodeId, bytes: &[u8], defect: Defect) {
     let is_lost = match &notice {
         Notice::Read { .. } => defect == Defect::LosesReads,
         Notice::Activity { .. } => defect == Defect::LosesActivity,
-        _ => false,
+        _ => defect == Defect::LosesLargeNotices && bytes.len() > LARGE,
     };
     if is_lost {
         return;
