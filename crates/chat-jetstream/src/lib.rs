@@ -50,7 +50,7 @@
 //! - If a copy lacks the first record of the key window, undamaged otherwise, a server that loads the keys from that
 //!   copy does not notice it, and can store a message with such a key again.
 //! - The users of a server in one room are one notice, which is sent in parts if it is larger than the servers take (1
-//!   MiB by default, about 10,000 users). A server of an earlier version does not learn of so many users.
+//!   MiB by default, about 10,000 users). A server of an earlier version does not learn of them then.
 //! - A record that was sent before the stream lost its end, and arrives later, is stored if the place that it expects
 //!   was given out again, to a record of the same room. The room then has a hole, or two entries at one position.
 //! - A reaction, a pin or an act has no key. If its first try is stored late, after a retry, it can undo a later
@@ -63,17 +63,17 @@
 //! - An older copy of the stream that is restored has the texts that were deleted later.
 //! - A marker, or a list of followed rooms, that is damaged on the leader counts as none.
 //! - A page of a thread is `unavailable` if it needs a block that the leader has damaged too.
-//! - If a server gets the name of another one that has lost its connection, and that one returns, the second is not
-//!   ready, but its connections go on. Until they end, their users and those of the first server do not see each other,
-//!   and do not get each other's kicks.
-//! - The removal of a message of the stream names only its sequence. It is sent only on a connection on which the stream
-//!   was compared. If no packet arrives from that moment on, it can come to the servers up to 15 s late; if the stream
-//!   has lost its end meanwhile, it removes another message.
+//! - If a server returns whose name another one has got while it had no connection, it is not ready, but its own
+//!   connections go on. Until they end, the users of the two do not see each other, and kicks on one of them do not
+//!   reach the other one.
+//! - The removal of a message of the stream names only its sequence. It is sent only on the connection on which the
+//!   sequence was read. If no packet arrives from that moment on, it can come to the servers up to 15 s late; if the
+//!   stream has lost its end meanwhile, it removes another message.
 //! - For some seconds after an election, a server that is not the leader any more may answer. A change of a message
 //!   that was stored since, from a server of the chat that has not heard of it, can then be answered with
 //!   `no_message`.
-//! - The removal of old records of a room names only a sequence, too. If it comes as late, to a stream that was replaced
-//!   by a copy from before these records, it can remove the end of the room, and so its rules.
+//! - The removal of old records of a room names only a sequence, too. If it comes as late, to a stream that was
+//!   replaced by a copy from before these records, it can remove the end of the room, and so its rules.
 //! - If a record with old messages was replaced by its copy, because a message beside them was deleted, they stay until
 //!   the next record of the room is too old.
 //! - A room whose rules are damaged on the leader is unavailable, also for its host. Only a backup restores it.

@@ -37,8 +37,8 @@ type Waiting = (Duration, Notice);
 ///
 /// Each message has the time at which it was published, by a clock of the node that begins with the bus. So the bus
 /// tells for how long a notice was on its way, compared with the fastest of the last messages of its node, whatever
-/// time the machines have. A kick is sent 0.6 s after it was published, after two signs of life: they show the others if
-/// the clock of the node has stood still before.
+/// time the machines have. A kick is sent 0.6 s after it was published, after two signs of life: they show the others
+/// if the clock of the node has stood still before.
 ///
 /// ```no_run
 /// use chat_core::Chat;

@@ -7,8 +7,8 @@ use chat_core::Unavailable;
 use crate::life::Life;
 use crate::node::Node;
 
-/// The places that a node reads from the stream from some time on. They name the same messages as long as the node has a
-/// connection and the stream has its life.
+/// The places that a node reads from the stream from some time on. They name the same messages as long as the node has
+/// a connection and the stream has its life.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     life: Arc<Life>,
