@@ -5,9 +5,9 @@
 //! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush to
 //! few members, it writes the flush itself when it has written its own frames: see [`OwnFlushes`](super::OwnFlushes).
 //!
-//! A flush to many members costs about the same for one event as for several. A store that answers later splits messages
-//! that come at about the same time. So a flush to many members waits for the appends that are at the store when it is
-//! due, for [`HOLD_LIMIT`] at most: see [`PendingAppends`].
+//! A flush to many members costs about the same for one event as for several. A store that answers later splits
+//! messages that come at about the same time. So a flush to many members waits for the appends that are at the store
+//! when it is due, for [`HOLD_LIMIT`] at most: see [`PendingAppends`].
 //!
 //! Invariants:
 //!
@@ -15,8 +15,8 @@
 //! 2. A member gets a batch only if its position is exactly the beginning of the batch, and its [outlet] is open. The
 //!    position moves under the lock of its [seat], together with the write.
 //! 3. When a flush ends, each direct member has got its events, has taken them itself, or is awake.
-//! 4. A flush waits at most once, and only for appends that no earlier flush has waited for. The wait ends with the last
-//!    of them, whether it is stored, refused or dropped. While a task waits, no other task begins a flush.
+//! 4. A flush waits at most once, and only for appends that no earlier flush has waited for. The wait ends with the
+//!    last of them, whether it is stored, refused or dropped. While a task waits, no other task begins a flush.
 //!
 //! [outlet]: super::outlet::Outlet
 //! [seat]: super::seat::Seat
