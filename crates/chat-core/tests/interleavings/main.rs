@@ -183,7 +183,10 @@ fn a_flush_that_waits_for_appends_begins_when_the_last_of_them_is_stored_or_drop
         store.append(Mode::Waits);
         let [mut dropped, stored] =
             [chat.clone(), chat.clone()].map(|chat| Box::pin(async move { post(&chat).await }));
-        block_on(poll_fn(|cx| Poll::Ready(assert!(dropped.as_mut().poll(cx).is_pending()))));
+        block_on(poll_fn(|cx| {
+            assert!(dropped.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        }));
         let stored = thread::spawn(move || block_on(stored));
         members[0].command(r#"{"type":"typing","room":"lobby","active":true}"#);
         let dropped = thread::spawn(move || drop(dropped));
