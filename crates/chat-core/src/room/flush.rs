@@ -5,12 +5,18 @@
 //! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush to
 //! few members, it writes the flush itself when it has written its own frames: see [`OwnFlushes`](super::OwnFlushes).
 //!
+//! A flush to many members costs about the same for one event as for several. A store that answers later splits
+//! messages that come at about the same time. So a flush to many members waits for the appends that are at the store
+//! when it is due, for [`HOLD_LIMIT`] at most: see [`PendingAppends`].
+//!
 //! Invariants:
 //!
 //! 1. One flush of a room goes on at a time. The next one begins where it ended.
 //! 2. A member gets a batch only if its position is exactly the beginning of the batch, and its [outlet] is open. The
 //!    position moves under the lock of its [seat], together with the write.
 //! 3. When a flush ends, each direct member has got its events, has taken them itself, or is awake.
+//! 4. A flush waits at most once, and only for appends that no earlier flush has waited for. The wait ends with the
+//!    last of them, whether it is stored, refused or dropped. While a task waits, no other task begins a flush.
 //!
 //! [outlet]: super::outlet::Outlet
 //! [seat]: super::seat::Seat
@@ -19,15 +25,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chat_proto::frames;
 use chat_proto::room::{Flush, Place};
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::live::{Shared, State};
 use super::own_flushes;
+use super::pending_appends::PendingAppends;
 use super::seat::{Flushed, Seat};
 use crate::sync::{spawn, workers};
 
@@ -46,6 +55,9 @@ const BYTES_PER_TURN: usize = 256 * 1024;
 /// The direct members for which one more task writes.
 const MEMBERS_PER_TASK: usize = if cfg!(feature = "shuttle") { 1 } else { 256 };
 
+/// The longest wait of a flush for appends. The timers of tokio have a resolution of 1 ms.
+const HOLD_LIMIT: Duration = Duration::from_millis(2);
+
 /// A flush, and its frames.
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -58,6 +70,8 @@ pub(super) struct Batch {
 pub(super) struct Flushing {
     tasks: usize,
     round: Option<Round>,
+    /// True while a task waits for appends. It begins the next flush.
+    is_held: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +94,8 @@ enum Next {
     /// A flush of several chunks has ended, and another one follows. Members that have got the events may have
     /// answered, so their sessions get a turn first: what they send is in the next flush then.
     Pause,
+    /// The task waits for appends before the next flush.
+    Hold,
     /// Nothing is left, or other tasks do it.
     Nothing,
 }
@@ -127,9 +143,19 @@ impl Flushing {
 
 impl State {
     /// Takes the next chunk, of the present flush or of the next one.
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Next {
+    ///
+    /// The next flush of a large room may wait for `appends` first.
+    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>, appends: Option<&PendingAppends>) -> Next {
         loop {
             let Some(round) = &mut self.flushing.round else {
+                if self.flushing.is_held {
+                    return Next::Nothing;
+                }
+                let is_large = self.room.direct_count() > SMALL_ROOM;
+                if is_large && self.room.needs_flush() && appends.is_some_and(PendingAppends::begin_wait) {
+                    self.flushing.is_held = true;
+                    return Next::Hold;
+                }
                 let Some(flush) = self.room.flush() else { return Next::Nothing };
                 let batch = Arc::new(Batch::new(flush));
                 self.flushing.round =
@@ -226,12 +252,20 @@ pub(super) struct Task {
     runtime: Handle,
     /// The batch whose chunk was written last.
     written: Option<Arc<Batch>>,
+    /// True while the task waits for appends.
+    is_held: bool,
     is_over: bool,
 }
 
 impl Task {
     fn new(room: &Arc<Shared>, runtime: &Handle) -> Self {
-        Self { room: Arc::clone(room), runtime: runtime.clone(), written: None, is_over: false }
+        Self {
+            room: Arc::clone(room),
+            runtime: runtime.clone(),
+            written: None,
+            is_held: false,
+            is_over: false,
+        }
     }
 
     fn spawn(self) {
@@ -242,7 +276,12 @@ impl Task {
     /// Writes chunks until nothing is left.
     async fn run(mut self) {
         while self.write_turn() {
-            yield_now().await;
+            if self.is_held {
+                // A store that hangs must not hold the flush.
+                let _late = timeout(HOLD_LIMIT, self.room.pending_appends.answered()).await;
+            } else {
+                yield_now().await;
+            }
         }
     }
 
@@ -259,7 +298,7 @@ impl Task {
         for _ in 0..CHUNKS_PER_TURN {
             let batch = match self.next_chunk(&mut chunk) {
                 Next::Chunk(batch) => batch,
-                Next::Pause => return true,
+                Next::Pause | Next::Hold => return true,
                 Next::Nothing => return false,
             };
             bytes += chunk.len() * batch.frames().len();
@@ -282,12 +321,20 @@ impl Task {
         {
             round.in_work -= 1;
         }
-        let next = state.next_chunk(chunk);
+        let has_waited = std::mem::take(&mut self.is_held);
+        if has_waited {
+            state.flushing.is_held = false;
+        }
+        let next = state.next_chunk(chunk, (!has_waited).then_some(&self.room.pending_appends));
         let more = match &next {
             Next::Nothing => {
                 // Counted under the same lock, so that the next change starts a task.
                 self.is_over = true;
                 self.room.end_flush(&mut state);
+                return next;
+            }
+            Next::Hold => {
+                self.is_held = true;
                 return next;
             }
             Next::Pause => return next,
@@ -317,6 +364,9 @@ impl Drop for Task {
         }
         let mut state = self.room.lock();
         state.flushing.round = None;
+        if self.is_held {
+            state.flushing.is_held = false;
+        }
         let members = state.room.wake_direct_members();
         let wakers: Vec<_> = members.filter_map(|seat| seat.inbox().push(self.room.name().clone())).collect();
         self.room.end_flush(&mut state);

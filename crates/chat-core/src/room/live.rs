@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::room::budget::{Charge, Holder, Kind};
 use crate::room::flush::{Flushing, SMALL_ROOM};
+use crate::room::pending_appends::PendingAppends;
 use crate::room::repair::Repair;
 use crate::room::{Rooms, Seat, within};
 use crate::store::Commit;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) unreported: Arc<Notify>,
     /// True while a flush goes on. It changes under the lock of the state.
     pub(super) is_flushing: AtomicBool,
+    pub(super) pending_appends: PendingAppends,
 }
 
 pub(super) struct State {
@@ -86,6 +88,7 @@ impl LiveRoom {
             has_rules: AtomicBool::new(false),
             unreported: Arc::default(),
             is_flushing: AtomicBool::new(false),
+            pending_appends: PendingAppends::default(),
         });
         let sink = sink(Arc::downgrade(&shared)).with_budget(Arc::clone(&rooms.budget));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
@@ -150,6 +153,11 @@ impl LiveRoom {
     /// Changes the state and wakes the members that have something to take.
     pub(crate) fn update<T>(&self, update: impl FnOnce(&mut RoomState<Arc<Seat>>) -> T) -> T {
         self.shared.update(|state| update(&mut state.room))
+    }
+
+    /// Waits for the answer of the log to an append. A flush that is about to begin meanwhile may wait for it too.
+    pub(super) async fn appended<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.shared.pending_appends.count(answer).await
     }
 
     /// Records that the log has answered with this position. The report of the entry may come late, or be lost.

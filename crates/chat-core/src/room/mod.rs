@@ -20,6 +20,7 @@ mod openings;
 mod outbox;
 mod outlet;
 mod own_flushes;
+mod pending_appends;
 mod registry;
 mod repair;
 mod seat;

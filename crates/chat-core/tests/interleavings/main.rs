@@ -10,10 +10,13 @@ mod member;
 mod socket;
 
 use std::env;
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::task::Poll;
 
-use chat_core::{Chat, Incoming, RoomName, Text, User};
+use chat_core::{Chat, Incoming, Limits, RoomName, Text, User};
+use chat_testkit::{Mode, Store};
 use shuttle::future::block_on;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread::JoinHandle;
@@ -35,23 +38,35 @@ const PART_OF_A_MESSAGE: usize = 40;
 /// Bytes of the stack of a task.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// Checks a scenario under random schedules, and under schedules with few preemptions.
+/// Checks a scenario with rooms in memory.
 fn check(scenario: fn(&Chat)) {
-    let schedules = env::var("CHAT_SCHEDULES").map_or(SCHEDULES, |number| number.parse().expect("a number"));
-    run(RandomScheduler::new(schedules), scenario);
-    run(PctScheduler::new(DEPTH, schedules), scenario);
+    check_on(|| (Chat::default(), ()), move |chat, ()| scenario(chat));
 }
 
-fn run(scheduler: impl Scheduler + 'static, scenario: fn(&Chat)) {
+/// Checks a scenario under random schedules, and under schedules with few preemptions.
+fn check_on<T: 'static>(
+    build: fn() -> (Chat, T),
+    scenario: impl Fn(&Chat, &T) + Copy + Send + Sync + 'static,
+) {
+    let schedules = env::var("CHAT_SCHEDULES").map_or(SCHEDULES, |number| number.parse().expect("a number"));
+    run(RandomScheduler::new(schedules), build, scenario);
+    run(PctScheduler::new(DEPTH, schedules), build, scenario);
+}
+
+fn run<T: 'static>(
+    scheduler: impl Scheduler + 'static,
+    build: fn() -> (Chat, T),
+    scenario: impl Fn(&Chat, &T) + Send + Sync + 'static,
+) {
     let mut config = Config::new();
     config.stack_size = STACK_BYTES;
     let iteration = move || {
         // It opens the room. Later it only creates timers, which never fire.
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let chat = Chat::default();
+        let (chat, store) = build();
         runtime.block_on(post(&chat));
         let _context = runtime.enter();
-        scenario(&chat);
+        scenario(&chat, &store);
         assert_eq!(chat.counts().connections, 0);
     };
     Runner::new(scheduler, config).run(iteration);
@@ -153,5 +168,35 @@ fn a_follower_gets_the_activity_of_the_last_message() {
         ann.socket().wait_for("\"seq\":3,");
         assert_eq!(host.join().expect("posted"), 3);
         ann.close();
+    });
+}
+
+#[test]
+fn a_flush_that_waits_for_appends_begins_when_the_last_of_them_is_stored_or_dropped() {
+    let on_store = || {
+        let (store, chat) = Store::with_chat(Limits::default());
+        (chat, store)
+    };
+    check_on(on_store, |chat, store| {
+        let members = ["ann", "bob", "carl", "dora"].map(|name| Member::join(chat, name));
+        members.iter().for_each(|member| member.socket().wait_for("joined"));
+        store.append(Mode::Waits);
+        let [mut dropped, stored] =
+            [chat.clone(), chat.clone()].map(|chat| Box::pin(async move { post(&chat).await }));
+        block_on(poll_fn(|cx| {
+            assert!(dropped.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        }));
+        let stored = thread::spawn(move || block_on(stored));
+        members[0].command(r#"{"type":"typing","room":"lobby","active":true}"#);
+        let dropped = thread::spawn(move || drop(dropped));
+        store.append(Mode::Works);
+        for member in &members {
+            member.socket().wait_for("\"seq\":2,");
+        }
+        members[1..].iter().for_each(|member| member.socket().wait_for("typing"));
+        dropped.join().expect("dropped");
+        assert_eq!(stored.join().expect("posted"), 2);
+        assert_eq!(members.map(|member| member.close().last_seq(None)), [2; 4]);
     });
 }
