@@ -1,8 +1,8 @@
 //! The wait for a larger group of appends.
 //!
 //! A commit costs nearly the same for one append as for many. Senders that were just answered often send again at once.
-//! If the first of them began the next commit, the others would need another one. So a busy writer thread waits for
-//! most of them, but not longer than the last commit took. While such waits are not useful, they become rare.
+//! If the first of them began the next commit, the others would need another one. So a busy writer thread waits for most
+//! of them, but not longer than the last commit took. While such waits are not useful, they become rare.
 
 use std::time::Duration;
 

@@ -239,7 +239,7 @@ mod tests {
             Received::Batch(batch) => batch.len(),
             Received::Nothing | Received::Closed => 0,
         };
-        let long = Duration::from_secs(60);
+        let long = Duration::from_secs(600);
         send(8);
         assert_eq!(count(receiver.take(100, long)), 8);
         send(2);
