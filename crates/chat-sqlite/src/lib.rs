@@ -53,14 +53,12 @@
 //!
 //! **Writes.** The writer thread takes all waiting appends, commits them in one transaction, and then sends the
 //! replies. An append wakes the thread when the runtime has run the tasks that are due, so that their appends share the
-//! transaction. After a commit, a busy thread waits for most of the senders that it has answered, because they often
-//! send again: at most as long as the commit took, and at most 1 ms. [`Durability`] decides if the commit includes a
-//! sync. The thread wakes the task of the first reply, which wakes the others. The tasks also publish the committed
-//! messages, each those of its room, because waking members from the writer thread costs more. Several tasks publish at
-//! the same time, so the sinks can get the messages in any order. The chat orders them by `seq`. The writer thread
-//! publishes the message of an append that was dropped, or that is not polled within 10 ms. A write that fails is
-//! answered as unavailable, and nothing of it is published. The store then tries again at the next append, and after
-//! one second.
+//! transaction. [`Durability`] decides if the commit includes a sync. The thread wakes the task of the first reply,
+//! which wakes the others. The tasks also publish the committed messages, each those of its room, because waking
+//! members from the writer thread costs more. Several tasks publish at the same time, so the sinks can get the messages
+//! in any order. The chat orders them by `seq`. The writer thread publishes the message of an append that was dropped,
+//! or that is not polled within 10 ms. A write that fails is answered as unavailable, and nothing of it is published.
+//! The store then tries again at the next append, and after one second.
 //!
 //! **Reads.** Reads and searches have their own connections, and do not wait for the writer thread. All connections are
 //! opened at the start, so that a process without free file descriptors keeps serving. A search works in slices of

@@ -13,7 +13,6 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio::task::{try_id, yield_now};
 
-use super::gathering::{Gathering, Wait};
 use super::queue::AppendRequest;
 
 /// Returns both ends of a mailbox. The queue of appends bounds it.
@@ -33,9 +32,6 @@ struct State {
     requests: VecDeque<AppendRequest>,
     thread: Waiting,
     is_closed: bool,
-    gathering: Gathering,
-    /// The time of the last batch.
-    taken_at: Option<Instant>,
 }
 
 /// The state of the writer thread.
@@ -45,8 +41,6 @@ enum Waiting {
     #[default]
     No,
     Yes,
-    /// It waits for this many appends.
-    For(usize),
     /// It waits, and a task of the runtime that is on this thread will wake it.
     Until(ThreadId),
 }
@@ -80,13 +74,12 @@ impl Sender {
         let this = thread::current().id();
         match state.thread {
             Waiting::No => return Ok(()),
-            Waiting::For(wanted) if state.requests.len() < wanted => return Ok(()),
             Waiting::Until(thread) if thread == this => return Ok(()),
             // The turn of the other thread may take long.
             Waiting::Until(_) => state.thread = Waiting::Yes,
             // Outside of a task, nothing may run the runtime.
-            _ if try_id().is_some() => state.thread = Waiting::Until(this),
-            _ => state.thread = Waiting::Yes,
+            Waiting::Yes if try_id().is_some() => state.thread = Waiting::Until(this),
+            Waiting::Yes => {}
         }
         let is_deferred = state.thread != Waiting::Yes;
         drop(state);
@@ -121,48 +114,26 @@ impl Drop for Call {
 }
 
 impl Receiver {
-    /// Waits for appends, and returns at most `most` of them. A busy thread may wait for more than one.
+    /// Waits for appends, and returns at most `most` of them.
     pub(super) fn take(&self, most: usize, wait: Duration) -> Received {
-        let now = Instant::now();
+        let until = Instant::now() + wait;
         let mut state = self.0.state.lock();
-        let present = state.requests.len();
-        let elapsed = state.taken_at.map_or(Duration::ZERO, |taken| now - taken);
-        let more = state.gathering.wait(present, elapsed);
-        drop(state);
-        let more = more.filter(|more| present < most && more.longest <= wait);
-        self.take_after(more, most, now, wait)
-    }
-
-    /// Waits for the appends of `more` as long as it says, and then for one append.
-    fn take_after(&self, more: Option<Wait>, most: usize, since: Instant, wait: Duration) -> Received {
-        let (mut wanted, mut until) = match more {
-            Some(more) => (more.wanted.min(most), since + more.longest),
-            None => (1, since + wait),
-        };
-        let mut was_idle = false;
-        let mut state = self.0.state.lock();
+        let mut is_over = false;
         loop {
-            let is_enough = state.requests.len() >= wanted || state.is_closed;
-            if is_enough && !state.requests.is_empty() {
+            if !state.requests.is_empty() {
                 state.thread = Waiting::No;
                 let count = state.requests.len().min(most.max(1));
-                state.gathering.note(count, more, was_idle);
-                state.taken_at = Some(Instant::now());
                 return Received::Batch(state.requests.drain(..count).collect());
             }
             if state.is_closed {
                 return Received::Closed;
             }
-            was_idle = wanted == 1;
-            state.thread = if was_idle { Waiting::Yes } else { Waiting::For(wanted) };
-            if self.0.changed.wait_until(&mut state, until).timed_out() {
-                if !was_idle {
-                    (wanted, until) = (1, since + wait);
-                } else if state.requests.is_empty() && !state.is_closed {
-                    state.thread = Waiting::No;
-                    return Received::Nothing;
-                }
+            if is_over {
+                state.thread = Waiting::No;
+                return Received::Nothing;
             }
+            state.thread = Waiting::Yes;
+            is_over = self.0.changed.wait_until(&mut state, until).timed_out();
         }
     }
 }
@@ -229,41 +200,6 @@ mod tests {
         // A runtime that ends wakes the thread too.
         drop(runtime);
         assert_eq!(taking.join().expect("no panic"), 64);
-    }
-
-    #[test]
-    fn a_busy_thread_waits_for_the_senders_that_were_answered() {
-        let (sender, receiver) = mailbox();
-        let send = |count| (0..count).for_each(|_| assert!(sender.send(request()).is_ok()));
-        let count = |received| match received {
-            Received::Batch(batch) => batch.len(),
-            Received::Nothing | Received::Closed => 0,
-        };
-        let long = Duration::from_secs(600);
-        send(8);
-        assert_eq!(count(receiver.take(100, long)), 8);
-        send(2);
-        let state = &receiver.0.state;
-        let mut more = state.lock().gathering.wait(2, Duration::ZERO).expect("a wait");
-        let gathered = thread::scope(|scope| {
-            more.longest = long;
-            let taking = scope.spawn(|| count(receiver.take_after(Some(more), 100, Instant::now(), long)));
-            while state.lock().thread != Waiting::For(9) {
-                thread::yield_now();
-            }
-            send(6);
-            assert_eq!(state.lock().thread, Waiting::For(9));
-            send(1);
-            taking.join().expect("no panic")
-        });
-        assert_eq!(gathered, 9);
-        send(3);
-        more.longest = Duration::ZERO;
-        assert_eq!(
-            count(receiver.take_after(Some(more), 100, Instant::now(), long)),
-            3,
-            "nobody else has sent"
-        );
     }
 
     #[test]

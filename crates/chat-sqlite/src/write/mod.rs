@@ -5,7 +5,6 @@ mod clock;
 mod connection;
 mod counters;
 mod error;
-mod gathering;
 mod key_counts;
 mod mailbox;
 mod notifier;
