@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::row::message_id;
@@ -61,23 +62,50 @@ fn attempt(transaction: &Transaction<'_>, ids: (i64, i64), stuck: &BTreeSet<i64>
 fn move_range(transaction: &Transaction<'_>, ids: (i64, i64), stuck: &BTreeSet<i64>) -> rusqlite::Result<()> {
     let rooms: Vec<_> = stuck.iter().map(ToString::to_string).collect();
     let rooms = format!("[{}]", rooms.join(","));
-    for sql in [
-        "INSERT INTO messages (id, at, sum, frame, guest, connection)
-         SELECT id, at, sum, frame, guest, connection FROM staged WHERE id BETWEEN ?1 AND ?2
-             AND id >> 36 NOT IN (SELECT value FROM json_each(?3)) ORDER BY id",
-        "INSERT INTO keys (id, slot, at, open_ms, digest)
-         SELECT id, slot, at, open_ms, digest FROM staged WHERE id BETWEEN ?1 AND ?2
-             AND id >> 36 NOT IN (SELECT value FROM json_each(?3)) AND slot IS NOT NULL ORDER BY id",
-    ] {
-        transaction.prepare_cached(sql)?.execute((ids.0, ids.1, &rooms))?;
-    }
+    let sql = "INSERT INTO keys (id, slot, at, open_ms, digest)
+        SELECT id, slot, at, open_ms, digest FROM staged WHERE id BETWEEN ?1 AND ?2
+            AND id >> 36 NOT IN (SELECT value FROM json_each(?3)) AND slot IS NOT NULL ORDER BY id";
+    transaction.prepare_cached(sql)?.execute((ids.0, ids.1, &rooms))?;
+    let messages = staged_messages(transaction, ids, &rooms)?;
+    // The pages that this frees become pages of the other table, so that each is written once.
     if ids == ALL && stuck.is_empty() {
         // Without a condition, SQLite frees the pages without a look at each row.
-        return transaction.prepare_cached("DELETE FROM staged")?.execute(()).map(drop);
+        transaction.prepare_cached("DELETE FROM staged")?.execute(())?;
+    } else {
+        let sql = "DELETE FROM staged WHERE id BETWEEN ?1 AND ?2
+            AND id >> 36 NOT IN (SELECT value FROM json_each(?3))";
+        transaction.prepare_cached(sql)?.execute((ids.0, ids.1, &rooms))?;
     }
-    let sql = "DELETE FROM staged WHERE id BETWEEN ?1 AND ?2
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO messages (id, at, sum, frame, guest, connection) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for message in messages {
+        insert.execute(message)?;
+    }
+    Ok(())
+}
+
+/// Returns the columns of the staged messages with these ids, in the order of the ids, but not those of the rooms of a
+/// JSON array.
+fn staged_messages(
+    transaction: &Transaction<'_>,
+    ids: (i64, i64),
+    rooms: &str,
+) -> rusqlite::Result<Vec<[Value; 6]>> {
+    let sql = "SELECT id, at, sum, frame, guest, connection FROM staged WHERE id BETWEEN ?1 AND ?2
         AND id >> 36 NOT IN (SELECT value FROM json_each(?3))";
-    transaction.prepare_cached(sql)?.execute((ids.0, ids.1, &rooms)).map(drop)
+    let mut messages = transaction
+        .prepare_cached(sql)?
+        .query_map((ids.0, ids.1, rooms), |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?])
+        })?
+        .collect::<rusqlite::Result<Vec<[Value; 6]>>>()?;
+    messages.sort_unstable_by_key(|[id, ..]| match id {
+        Value::Integer(id) => *id,
+        // The table takes no other ids.
+        _ => 0,
+    });
+    Ok(messages)
 }
 
 /// Returns `true` if the error may be that of some pages only.
@@ -91,4 +119,52 @@ fn is_damage(error: &rusqlite::Error) -> bool {
                 | ErrorCode::Unknown
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Durability;
+    use crate::database::connection::{checkpoint, open_writer};
+    use crate::database::migrate;
+
+    const ROOMS: i64 = 64;
+
+    /// Bytes of a page in the write-ahead log.
+    const FRAME: u64 = 4_096 + 24;
+
+    /// The pages of the staged messages must not be written empty, and then again with moved messages.
+    #[test]
+    fn a_move_writes_the_pages_of_the_staged_messages_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chat.db");
+        let created = Connection::open(&path).and_then(|mut created| migrate(&mut created));
+        created.expect("a database");
+        let mut connection = open_writer(&path, Durability::Process, Duration::ZERO).expect("a connection");
+        let mut frames = 0;
+        for round in 0..4_u64 {
+            let staged = connection.transaction().expect("a transaction");
+            for nth in 0..16 {
+                for room in 1..=ROOMS {
+                    let id = message_id(room, round * 16 + nth + 1);
+                    let sql = "INSERT INTO staged (id, at, sum, frame) VALUES (?1, 1, 1, zeroblob(300))";
+                    staged.prepare_cached(sql).and_then(|mut insert| insert.execute([id])).expect("staged");
+                }
+            }
+            staged.commit().expect("committed");
+            assert_eq!(checkpoint(&connection), Ok(true));
+            let moved = move_left(&mut connection).expect("moved");
+            assert!(moved.is_empty());
+            let log = std::fs::metadata(dir.path().join("chat.db-wal")).expect("a log");
+            frames = log.len() / FRAME;
+        }
+        let count = |table| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, (), |row| row.get::<_, i64>(0)).expect("counted")
+        };
+        assert_eq!((count("staged"), count("messages")), (0, 64 * ROOMS));
+        assert!(frames < 300, "{frames} frames");
+    }
 }

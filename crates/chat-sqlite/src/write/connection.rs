@@ -319,9 +319,9 @@ fn watch(wal: &WalSize, connection: &mut Connection) {
 
 /// Increments the number of commits and returns it. Records the time of the store.
 fn count_commit(transaction: &Transaction<'_>, now: Now) -> rusqlite::Result<u64> {
+    // With RETURNING, or without a condition, SQLite would make a temporary table and a journal for each commit.
     transaction
-        .prepare_cached(
-            "UPDATE store SET commits = commits + 1, seen_at = ?1, open_ms = ?2 RETURNING commits",
-        )?
-        .query_row((now.store, now.open_ms), |row| row.get(0))
+        .prepare_cached("UPDATE store SET commits = commits + 1, seen_at = ?1, open_ms = ?2 WHERE one = 1")?
+        .execute((now.store, now.open_ms))?;
+    transaction.prepare_cached("SELECT commits FROM store WHERE one = 1")?.query_row((), |row| row.get(0))
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,7 +39,8 @@ pub(crate) struct CommitNotifier {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    waiting: VecDeque<Waiting>,
+    /// They are in the order of their commits in each room.
+    waiting: HashMap<RoomName, Vec<Waiting>>,
     /// The replies that the next task sends.
     replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     /// The time of the oldest of these replies.
@@ -88,13 +89,11 @@ struct Waiting {
     since: Instant,
 }
 
-/// A committed message that a thread has taken to publish it.
+/// The committed messages of a room that a thread has taken to publish them. They have consecutive numbers.
 #[derive(Debug)]
 struct Taken {
-    number: u64,
-    /// The number of a deletion.
-    deletion: Option<u64>,
-    message: CommittedMessage,
+    first_number: u64,
+    messages: Vec<Waiting>,
 }
 
 /// The reply to an append or a change.
@@ -139,11 +138,19 @@ impl CommitNotifier {
         self.subscriptions.lock().rooms.contains_key(room)
     }
 
-    /// Adds a message to the backlog.
-    pub(crate) fn enqueue(&self, message: CommittedMessage) {
+    /// Adds messages to the backlog.
+    pub(crate) fn enqueue(&self, messages: Vec<CommittedMessage>) {
+        if messages.is_empty() {
+            return;
+        }
+        let since = Instant::now();
         let mut backlog = self.backlog.lock();
-        let deletion = (!message.erased.is_empty()).then(|| backlog.add_deletion());
-        backlog.waiting.push_back(Waiting { message, deletion, since: Instant::now() });
+        for message in messages {
+            let deletion = (!message.erased.is_empty()).then(|| backlog.add_deletion());
+            let room = message.room.clone();
+            let waiting = Waiting { message, deletion, since };
+            backlog.waiting.entry(room).or_insert_with(|| Vec::with_capacity(1)).push(waiting);
+        }
     }
 
     /// Sends the replies to appends: the first one now, and its receiver sends the others. If that is gone, publishes
@@ -187,7 +194,8 @@ impl CommitNotifier {
     pub(crate) fn publish_overdue(&self, limit: Duration) {
         let oldest = {
             let backlog = self.backlog.lock();
-            backlog.waiting.front().map(|first| first.since).into_iter().chain(backlog.replies_since).min()
+            let messages = backlog.waiting.values().filter_map(|room| room.first());
+            messages.map(|first| first.since).chain(backlog.replies_since).min()
         };
         if oldest.is_some_and(|oldest| oldest.elapsed() >= limit) {
             self.publish_backlog();
@@ -211,17 +219,22 @@ impl CommitNotifier {
 
     /// Publishes the messages of a room, or all.
     fn publish_waiting(&self, room: Option<&RoomName>) {
-        while let Some(Taken { number, deletion, message }) = self.dequeue(room) {
-            self.publish(number, message);
-            let mut backlog = self.backlog.lock();
-            backlog.publishing.remove(&number);
-            if let Some(deletion) = deletion {
-                backlog.unreported.remove(&deletion);
+        while let Some(Taken { first_number, messages }) = self.dequeue(room) {
+            for (number, Waiting { message, deletion, .. }) in (first_number..).zip(messages) {
+                self.publish(number, message);
+                let mut backlog = self.backlog.lock();
+                backlog.publishing.remove(&number);
+                if let Some(deletion) = deletion {
+                    backlog.unreported.remove(&deletion);
+                }
+                drop(backlog);
+                self.published.notify_all();
+                if deletion.is_some() {
+                    self.reported.notify_waiters();
+                }
             }
-            drop(backlog);
-            self.published.notify_all();
-            if deletion.is_some() {
-                self.reported.notify_waiters();
+            if room.is_some() {
+                return;
             }
         }
     }
@@ -232,18 +245,26 @@ impl CommitNotifier {
         !backlog.waiting.is_empty() || !backlog.replies.is_empty()
     }
 
+    /// Takes the messages of a room, or of any room.
     fn dequeue(&self, room: Option<&RoomName>) -> Option<Taken> {
         let mut backlog = self.backlog.lock();
-        let is_of_room = |waiting: &Waiting| room.is_none_or(|room| waiting.message.room == *room);
-        let first = backlog.waiting.iter().position(is_of_room)?;
-        let Waiting { message, deletion, .. } = backlog.waiting.remove(first)?;
-        backlog.taken += 1;
-        let number = backlog.taken;
-        // A deletion waits for others, so others need not wait for it.
-        if message.erased.is_empty() {
-            backlog.publishing.insert(number);
+        let messages = match room {
+            Some(room) => backlog.waiting.remove(room)?,
+            None => {
+                let any = backlog.waiting.keys().next()?.clone();
+                backlog.waiting.remove(&any)?
+            }
+        };
+        let first_number = backlog.taken + 1;
+        for waiting in &messages {
+            backlog.taken += 1;
+            let number = backlog.taken;
+            // A deletion waits for others, so others need not wait for it.
+            if waiting.message.erased.is_empty() {
+                backlog.publishing.insert(number);
+            }
         }
-        Some(Taken { number, deletion, message })
+        Some(Taken { first_number, messages })
     }
 
     /// Waits until the deletions are reported that are committed now. Another thread may report them.

@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use rusqlite::Transaction;
+use rusqlite::{CachedStatement, Statement, Transaction};
 
 use crate::database::row::slot_owner;
 
@@ -64,23 +64,26 @@ impl Staging {
         self.keys.get(slot).copied()
     }
 
-    /// Stages a message, with the slot of its key and the digest of its content. `open_ms` is the time for which the
-    /// store has been open.
+    /// Returns the statement that stages a message.
+    pub(super) fn prepare<'t>(transaction: &'t Transaction<'_>) -> rusqlite::Result<CachedStatement<'t>> {
+        transaction.prepare_cached(
+            "INSERT INTO staged (id, at, sum, frame, guest, connection, slot, open_ms, digest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+    }
+
+    /// Stages a message with a prepared statement, with the slot of its key and the digest of its content. `open_ms` is
+    /// the time for which the store has been open.
     pub(super) fn add(
         &mut self,
-        transaction: &Transaction<'_>,
+        stage: &mut Statement<'_>,
         message: &NewStaged<'_>,
         key: Option<(&[u8], [u8; 20])>,
         open_ms: u64,
     ) -> rusqlite::Result<()> {
         let &NewStaged { room, id, at, sum, frame, is_guest, connection } = message;
         let (slot, digest) = key.unzip();
-        transaction
-            .prepare_cached(
-                "INSERT INTO staged (id, at, sum, frame, guest, connection, slot, open_ms, digest)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute((id, at, sum, frame, is_guest, connection, slot, slot.map(|_| open_ms), digest))?;
+        stage.execute((id, at, sum, frame, is_guest, connection, slot, slot.map(|_| open_ms), digest))?;
         if let Some((slot, digest)) = slot.zip(digest) {
             self.keys.insert(slot.into(), StoredKey { id, at, open_ms, digest });
         }

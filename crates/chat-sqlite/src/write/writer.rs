@@ -151,10 +151,13 @@ impl Writer {
         self.purges.note_appends();
         match self.write(&batch) {
             Ok((mut stored, outcomes)) => {
+                let mut messages = Vec::with_capacity(batch.len());
                 let replies = batch.into_iter().zip(outcomes);
-                let replies =
-                    replies.filter_map(|(request, outcome)| self.answer(request, outcome, &mut stored));
+                let replies = replies.filter_map(|(request, outcome)| {
+                    self.answer(request, outcome, &mut stored, &mut messages)
+                });
                 let replies: Vec<_> = replies.collect();
+                self.state.notifier.enqueue(messages);
                 self.state.notifier.reply(replies);
             }
             Err(error) if error.may_concern_one_room() && batch.len() > 1 => {
@@ -172,17 +175,18 @@ impl Writer {
         }
     }
 
-    /// Passes an entry to the notifier. Returns the reply to its append, `None` if that comes later.
+    /// Adds an entry to the messages for the notifier. Returns the reply to its append, `None` if that comes later.
     fn answer(
         &mut self,
         request: AppendRequest,
         outcome: Outcome,
         batch: &mut StoredBatch,
+        messages: &mut Vec<CommittedMessage>,
     ) -> Option<(oneshot::Sender<Reply>, Reply)> {
         let AppendRequest { entry, reply, place } = request;
         let enqueue = |AlteredEntry { stored, erased }| {
             let room = entry.room().clone();
-            self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place: Some(place) });
+            messages.push(CommittedMessage { room, stored, erased, place: Some(place) });
         };
         let result = match outcome {
             Outcome::Stored(receipt, stored) => {
@@ -323,7 +327,7 @@ impl Writer {
                 running.purge = purge;
                 let (room, newest) = (running.purge.room.clone(), running.purge.newest);
                 if let Some(AlteredEntry { stored, erased }) = stored.take(&room, newest) {
-                    self.state.notifier.enqueue(CommittedMessage { room, stored, erased, place: None });
+                    self.state.notifier.enqueue(vec![CommittedMessage { room, stored, erased, place: None }]);
                 }
                 let result = match step {
                     Ok(false) => return self.purges.go_on(running, started.elapsed()),

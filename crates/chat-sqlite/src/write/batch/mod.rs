@@ -9,7 +9,7 @@ mod scrub;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable};
-use rusqlite::{ErrorCode, OptionalExtension, Transaction, ffi};
+use rusqlite::{CachedStatement, ErrorCode, OptionalExtension, Transaction, ffi};
 use serde::Deserialize;
 
 use self::change::ChangedMessages;
@@ -110,6 +110,8 @@ pub(crate) struct AppendBatch<'t> {
     stuck: Option<&'t BTreeSet<i64>>,
     /// The place of new messages. `None` if they are stored in their tables.
     staging: Option<&'t mut Staging>,
+    /// The statement that stages a message, from the first one on.
+    stage: Option<CachedStatement<'t>>,
     changed: ChangedMessages,
     /// The ids of the rooms whose ended standings were removed.
     swept: HashSet<i64>,
@@ -174,7 +176,7 @@ impl<'t> AppendBatch<'t> {
         key_counts: &'t mut KeyCounts,
     ) -> Self {
         let (rooms, changed, swept) = Default::default();
-        let (known_rooms, stuck, staging, bytes, has_marked) = (None, None, None, 0, false);
+        let (known_rooms, stuck, staging, stage, bytes, has_marked) = (None, None, None, None, 0, false);
         Self {
             transaction,
             now,
@@ -184,6 +186,7 @@ impl<'t> AppendBatch<'t> {
             known_rooms,
             stuck,
             staging,
+            stage,
             changed,
             swept,
             bytes,
@@ -263,7 +266,11 @@ impl<'t> AppendBatch<'t> {
             let frame = &*stored.frame;
             let message = NewStaged { room: row.id, id, at, sum, frame, is_guest, connection };
             let key = key.as_ref().map(|key| (&*key.slot, key.digest));
-            staging.add(self.transaction, &message, key, self.now.open_ms)?;
+            let stage = match &mut self.stage {
+                Some(stage) => stage,
+                none => none.insert(Staging::prepare(self.transaction)?),
+            };
+            staging.add(stage, &message, key, self.now.open_ms)?;
         } else {
             self.transaction
                 .prepare_cached(

@@ -42,7 +42,7 @@ fn commit_with(
     let message = NewMessage::new(User::guest("ann").expect("a name"), body);
     let stored = message.into_stored(lobby(), seq, 0);
     let place = Place::of_new_queue();
-    notifier.enqueue(CommittedMessage { room: lobby(), stored, erased, place: Some(place) });
+    notifier.enqueue(vec![CommittedMessage { room: lobby(), stored, erased, place: Some(place) }]);
     notifier.reply(vec![(reply, Ok(Position { seq: Some(seq), at: 0, duplicate: false }))]);
 }
 
