@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chat_core::{CommitSink, Limits, LogBounds, Page, Range, Room, Store, Unavailable};
+use chat_core::{Commit, CommitSink, Limits, LogBounds, Page, Range, Room, Store, Unavailable};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
@@ -71,6 +71,14 @@ impl Node {
                     Err(_) => sleep(Duration::from_millis(100)).await,
                 }
             };
+            // If another node has asked for the room before, this one knows its end, and does not report it again.
+            let known = match opened.known_bounds() {
+                Some(known) => Some(known),
+                None => opened.bounds().await.ok(),
+            };
+            if let Some(LogBounds { epoch, head, .. }) = &known {
+                reader.take(history, (client_number, room), Commit::Head { epoch, head: *head });
+            }
             tasks.spawn(follow(
                 Arc::clone(&opened),
                 Arc::clone(&reader),
