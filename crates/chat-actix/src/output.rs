@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::thread::{self, ThreadId};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -35,6 +36,8 @@ pub(crate) struct Output<S> {
     held: Bytes,
     /// The frames of the messages that were given to the session.
     encoded: BoxBody,
+    /// True if the session has messages whose frames were not taken from `encoded`.
+    has_messages: bool,
     /// The part of these frames that has not been written.
     outbound: Bytes,
     transport: Transport<S>,
@@ -63,7 +66,8 @@ trait LocalWrite {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> SharedOutput<S> {
     pub(crate) fn new(session: Session, encoded: BoxBody, transport: Transport<S>) -> Self {
         let (held, outbound) = (Bytes::new(), Bytes::new());
-        let output = Output { session, held, encoded, outbound, transport, written: 0 };
+        let has_messages = false;
+        let output = Output { session, held, encoded, has_messages, outbound, transport, written: 0 };
         let output = Rc::new(RefCell::new(output));
         let number = LAST_NUMBER.get() + 1;
         LAST_NUMBER.set(number);
@@ -114,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
     }
 
     pub(crate) fn start_send(&mut self, message: Message) -> io::Result<()> {
+        self.has_messages = true;
         self.session.start_send_unpin(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
@@ -133,19 +138,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Output<S> {
                 self.outbound.advance(written);
                 self.written += written as u64;
             }
-            // Without the budget that tokio gives to a task: without a message this is pending, as it is without a
-            // budget. There are 32 messages at most.
+            if !mem::take(&mut self.has_messages) {
+                return self.transport.poll_flush(cx);
+            }
+            // All messages are encoded at once, at most 32. Without the budget that tokio gives to a task, because
+            // without a budget it is pending too. Without the waker of the session, which each of its messages would
+            // wake.
             let mut encoded = Pin::new(&mut self.encoded);
-            match pin!(unconstrained(poll_fn(|cx| encoded.as_mut().poll_next(cx)))).poll(cx) {
+            match poll_unbudgeted(|cx| encoded.as_mut().poll_next(cx)) {
                 Poll::Ready(Some(Ok(bytes))) => self.outbound = bytes,
                 Poll::Ready(Some(Err(error))) => {
                     let error = ConnectionError::Frame(error.to_string());
                     return Poll::Ready(Err(io::Error::other(error)));
                 }
-                Poll::Ready(None) | Poll::Pending => return self.transport.poll_flush(cx),
+                Poll::Ready(None) | Poll::Pending => {}
             }
         }
     }
+}
+
+/// Polls once. It uses up no budget of the task, and wakes no task later.
+fn poll_unbudgeted<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> LocalWrite for RefCell<Output<S>> {
@@ -185,6 +199,9 @@ pub(crate) fn text(text: Bytes) -> io::Result<Message> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use actix_web::FromRequest;
     use actix_web::test::TestRequest;
     use actix_web::web::Payload;
@@ -265,6 +282,27 @@ mod tests {
         poll_fn(|cx| output.borrow().poll_flush(cx)).await?;
         peer.read_exact(&mut got).await?;
         assert_eq!(got, frames[..11]);
+        Ok(())
+    }
+
+    #[actix_web::test]
+    async fn a_message_does_not_wake_the_session_that_sends_it() -> io::Result<()> {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let (output, _peer) = output(1024).await?;
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Arc::clone(&woken).into();
+        let mut cx = Context::from_waker(&waker);
+        for text in ["first", "second"] {
+            assert!(output.borrow().poll_ready(&mut cx).is_ready());
+            output.borrow().start_send(Message::Text(text.into()))?;
+            assert!(output.borrow().poll_flush(&mut cx).is_ready());
+        }
+        assert!(!woken.0.load(Ordering::Relaxed));
         Ok(())
     }
 

@@ -171,8 +171,13 @@ impl Read for ServedStream {
 }
 
 impl Write for ServedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_held(cx))?;
+        if self.hold(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        // Not as one slice of a vectored write, whose system call costs more.
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     /// Does not send the head of a 101.
@@ -218,7 +223,7 @@ mod tests {
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
     /// Returns a connection that has written the head of a 101, and its peer.
-    async fn upgraded(is_hijacked: bool) -> io::Result<(ServedStream, TcpStream)> {
+    async fn upgraded(is_hijacked: bool, is_vectored: bool) -> io::Result<(ServedStream, TcpStream)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let peer = TcpStream::connect(listener.local_addr()?).await?;
         let socket = Either::Left(listener.accept().await?.0);
@@ -227,7 +232,11 @@ mod tests {
             activity.hijack();
         }
         let slices = [io::IoSlice::new(HEAD), io::IoSlice::new(b"")];
-        let written = poll_fn(|cx| Pin::new(&mut stream).poll_write_vectored(cx, &slices)).await?;
+        let write = |cx: &mut Context<'_>| match is_vectored {
+            true => Pin::new(&mut stream).poll_write_vectored(cx, &slices),
+            false => Pin::new(&mut stream).poll_write(cx, HEAD),
+        };
+        let written = poll_fn(write).await?;
         assert_eq!(written, HEAD.len());
         poll_fn(|cx| Pin::new(&mut stream).poll_flush(cx)).await?;
         Ok((stream, peer))
@@ -235,17 +244,19 @@ mod tests {
 
     #[tokio::test]
     async fn the_head_of_the_101_of_a_hijack_goes_to_the_session() -> io::Result<()> {
-        let (stream, mut peer) = upgraded(true).await?;
-        let (socket, held) = stream.into_parts();
-        assert_eq!(held, HEAD);
-        drop(socket);
-        assert_eq!(peer.read(&mut [0; 64]).await?, 0, "nothing was sent");
+        for is_vectored in [true, false] {
+            let (stream, mut peer) = upgraded(true, is_vectored).await?;
+            let (socket, held) = stream.into_parts();
+            assert_eq!(held, HEAD);
+            drop(socket);
+            assert_eq!(peer.read(&mut [0; 64]).await?, 0, "nothing was sent");
+        }
         Ok(())
     }
 
     #[tokio::test]
     async fn a_read_sends_a_head_that_was_held() -> io::Result<()> {
-        let (mut stream, mut peer) = upgraded(true).await?;
+        let (mut stream, mut peer) = upgraded(true, true).await?;
         let mut space = [0; 64];
         let mut buf = ReadBuf::new(&mut space);
         let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_read(cx, buf.unfilled()))).await;
@@ -258,11 +269,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_101_of_another_route_is_sent_at_once() -> io::Result<()> {
-        let (stream, mut peer) = upgraded(false).await?;
-        let mut head = [0; HEAD.len()];
-        peer.read_exact(&mut head).await?;
-        assert_eq!(head, HEAD);
-        assert!(stream.into_parts().1.is_empty());
+        for is_vectored in [true, false] {
+            let (stream, mut peer) = upgraded(false, is_vectored).await?;
+            let mut head = [0; HEAD.len()];
+            peer.read_exact(&mut head).await?;
+            assert_eq!(head, HEAD);
+            assert!(stream.into_parts().1.is_empty());
+        }
         Ok(())
     }
 }

@@ -120,7 +120,7 @@ impl MessageCodec for Codec {
     }
 
     fn text(text: Bytes) -> io::Result<ws::Message> {
-        Ok(ws::Message::text(String::from_utf8_lossy(&text)))
+        String::from_utf8(text.into()).map(ws::Message::text).map_err(io::Error::other)
     }
 
     fn binary(payload: Bytes) -> ws::Message {
@@ -133,5 +133,17 @@ impl MessageCodec for Codec {
 
     fn close(code: CloseCode) -> ws::Message {
         ws::Message::close_with(code.code(), code.reason())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_not_utf_8_is_refused_and_not_altered() {
+        let text = Codec::text(Bytes::from_static("é".as_bytes()));
+        assert!(text.is_ok_and(|text| text.to_str() == Ok("é")));
+        assert!(Codec::text(Bytes::from_static(b"\xff")).is_err());
     }
 }
