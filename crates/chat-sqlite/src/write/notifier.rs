@@ -245,16 +245,20 @@ impl CommitNotifier {
         !backlog.waiting.is_empty() || !backlog.replies.is_empty()
     }
 
-    /// Takes the messages of a room, or of any room.
+    /// Takes the messages of a room, or all, the oldest first.
     fn dequeue(&self, room: Option<&RoomName>) -> Option<Taken> {
         let mut backlog = self.backlog.lock();
         let messages = match room {
             Some(room) => backlog.waiting.remove(room)?,
             None => {
-                let any = backlog.waiting.keys().next()?.clone();
-                backlog.waiting.remove(&any)?
+                let mut all: Vec<_> = backlog.waiting.drain().flat_map(|(_, messages)| messages).collect();
+                all.sort_by_key(|waiting| waiting.since);
+                all
             }
         };
+        if messages.is_empty() {
+            return None;
+        }
         let first_number = backlog.taken + 1;
         for waiting in &messages {
             backlog.taken += 1;
