@@ -166,7 +166,11 @@ fn a_flush_that_is_given_up_while_it_waits_delays_no_later_one() {
     let mut room = second.block_on(Room::join(SMALL_ROOM, store, chat));
     second.block_on(room.start_post(Mode::Hangs));
     room.report(1);
-    first.block_on(yield_now());
+    first.block_on(async {
+        yield_now().await;
+        pass(RESOLUTION).await;
+    });
+    assert!(room.reader.taken().is_empty(), "the flush waits");
     drop((first, gone));
     second.block_on(async {
         assert_eq!(room.seconds_until(1).await, 0.0);

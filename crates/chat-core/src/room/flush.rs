@@ -275,11 +275,16 @@ impl Task {
 
     /// Writes chunks until nothing is left.
     async fn run(mut self) {
-        while self.write_turn() {
+        loop {
+            // The wait may have begun in a session, which does not wait itself.
             if self.is_held {
                 // A store that hangs must not hold the flush.
                 let _late = timeout(HOLD_LIMIT, self.room.pending_appends.answered()).await;
-            } else {
+            }
+            if !self.write_turn() {
+                return;
+            }
+            if !self.is_held {
                 yield_now().await;
             }
         }
