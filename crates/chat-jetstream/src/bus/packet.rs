@@ -14,6 +14,9 @@ pub(super) struct Packet<C = Content> {
     /// earlier version sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sent: Option<u64>,
+    /// True if the node can read parts. One of an earlier version cannot.
+    #[serde(default)]
+    pub(super) parts: bool,
     pub(super) content: C,
 }
 
@@ -36,9 +39,6 @@ pub(super) enum Content {
         number: u64,
         /// The numbers of the last notices for single nodes.
         direct: BTreeMap<NodeId, u64>,
-        /// True if the node can read parts. One of an earlier version cannot.
-        #[serde(default)]
-        parts: bool,
     },
     /// A part of a notice for the node on whose subject it is sent, because the servers do not take the notice as a
     /// whole. It counts as a notice, so that a lost part is noticed.

@@ -220,7 +220,7 @@ impl Task {
     async fn sign(&mut self) {
         let present = self.direct.iter().filter(|(node, _)| self.peers.contains_key(*node));
         let direct = present.map(|(node, number)| (node.clone(), *number)).collect();
-        let sign = Content::Sign { number: self.broadcasts, direct, parts: true };
+        let sign = Content::Sign { number: self.broadcasts, direct };
         self.send(None, sign).await;
     }
 
@@ -233,7 +233,8 @@ impl Task {
 
     fn encode(&self, sent: Duration, content: &Content) -> Option<Vec<u8>> {
         let sent = u64::try_from(sent.as_micros()).ok();
-        serde_json::to_vec(&Packet { from: self.node.clone(), life: self.life, sent, content }).ok()
+        serde_json::to_vec(&Packet { from: self.node.clone(), life: self.life, sent, parts: true, content })
+            .ok()
     }
 
     async fn send_bytes(&mut self, to: Option<&NodeId>, payload: Vec<u8>) {
@@ -247,7 +248,7 @@ impl Task {
     async fn take(&mut self, message: &Message, is_direct: bool) {
         let Ok(packet) = serde_json::from_slice::<Packet>(&message.payload) else { return };
         let sent = packet.sent();
-        let Packet { from, life, content, .. } = packet;
+        let Packet { from, life, parts, content, .. } = packet;
         if from == self.node && life != self.life {
             self.hear_namesake(life);
         }
@@ -267,6 +268,7 @@ impl Task {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.saw();
+        peer.reads_parts = parts;
         let delay = sent.map(|sent| peer.clock.delay(sent, self.started.elapsed())).unwrap_or_default();
         match content {
             Content::Notice { number, notice } => {
@@ -285,8 +287,7 @@ impl Task {
                     self.miss(&from).await;
                 }
             }
-            Content::Sign { number, direct, parts } => {
-                peer.reads_parts = parts;
+            Content::Sign { number, direct } => {
                 let direct = direct.get(&self.node).copied().unwrap_or_default();
                 if !peer.take_sign(number, direct) {
                     self.miss(&from).await;
