@@ -91,7 +91,7 @@ impl JetStreamStore {
         let unreachable = |error| OpenError::unreachable(servers, &error);
         let claimed = match &options.node {
             Some(name) => {
-                let claimed = ClaimedName::claim(&link.client, &link.stream, name).await;
+                let claimed = ClaimedName::claim(&link.client, &connection, &link.stream, name).await;
                 Some(claimed.map_err(unreachable)?.ok_or_else(|| OpenError::NameInUse(name.clone()))?)
             }
             None => None,

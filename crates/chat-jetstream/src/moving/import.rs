@@ -48,7 +48,8 @@ pub(crate) async fn import(
     let in_use = || MoveError::InUse(options.stream.clone());
     let unreachable = |error| OpenError::unreachable(servers, &error);
     let name: NodeId = NAME.parse().map_err(|_| in_use())?;
-    let claimed = ClaimedName::claim(&link.client, &link.stream, &name).await.map_err(unreachable)?;
+    let claimed =
+        ClaimedName::claim(&link.client, &connection, &link.stream, &name).await.map_err(unreachable)?;
     // It ends with this function.
     let mut keeping = JoinSet::new();
     keeping.spawn(claimed.ok_or_else(in_use)?.keep(Arc::clone(&connection)));

@@ -24,6 +24,8 @@ pub(crate) struct ClaimedName {
     subject: String,
     claims: Subscription,
     life: u64,
+    /// The number of lost connections before the claim.
+    losses: u64,
     is_taken: Arc<AtomicBool>,
 }
 
@@ -32,15 +34,15 @@ pub(crate) struct ClaimedName {
 struct Claim {
     /// A random number of the node.
     life: u64,
-    /// True if the node has the name, false if it claims it now.
+    /// True if the node has the name, or had it before it lost a connection. False if it claims it for the first time.
     is_owner: bool,
 }
 
 impl Claim {
     /// Returns true if a node with this claim gives the name up to another one. Of two that claim it at the same time,
-    /// the one with the lower number gets it.
+    /// the one with the lower number gets it. Two that have had it both give it up, and claim it again later.
     fn yields_to(self, other: Self) -> bool {
-        other.life != self.life && (other.is_owner || other.life < self.life)
+        other.life != self.life && (other.is_owner || (!self.is_owner && other.life < self.life))
     }
 }
 
@@ -48,14 +50,18 @@ impl ClaimedName {
     /// Claims a name. Returns `None` if another live node has it, or gets it at the same time.
     pub(crate) async fn claim(
         client: &Arc<dyn Client>,
+        connection: &Connection,
         stream: &str,
         node: &NodeId,
     ) -> Result<Option<Self>, SubscribeError> {
+        let losses = connection.losses();
         let subject = format!("{stream}.i.{node}");
         let claims = client.subscribe(subject.clone(), None).await?;
         let (client, life, is_taken) = (Arc::clone(client), random_number(), Arc::default());
-        let mut name = Self { client, subject, claims, life, is_taken };
-        Ok(name.is_free().await?.then_some(name))
+        let mut name = Self { client, subject, claims, life, losses, is_taken };
+        // If it is not known, the connection is lost, and the name is claimed again.
+        let is_free = name.is_free(false).await?.unwrap_or(true);
+        Ok(is_free.then_some(name))
     }
 
     /// Returns a flag that is set while another live node has the name.
@@ -63,15 +69,16 @@ impl ClaimedName {
         Arc::clone(&self.is_taken)
     }
 
-    /// Claims the name. Returns false if another live node has it, or gets it at the same time.
-    async fn is_free(&mut self) -> Result<bool, SubscribeError> {
+    /// Claims the name. Returns false if another live node has it, or gets it at the same time, and `None` if the claim
+    /// may not have reached the others.
+    async fn is_free(&mut self, is_owner: bool) -> Result<Option<bool>, SubscribeError> {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone(), None).await?;
-        let own = Claim { life: self.life, is_owner: false };
+        let own = Claim { life: self.life, is_owner };
+        // The answers come to a subscription that the server has.
+        let mut is_sent = timeout(ANSWER_TIMEOUT, self.client.flush()).await.is_ok();
+        is_sent &= self.client.publish(self.subject.clone(), Some(inbox), None, encode(own)).await.is_ok();
         let until = Instant::now() + ANSWER_TIMEOUT;
-        // Without an answer, the connection is lost, and so is the claim: nobody answers it.
-        let _lost = timeout(ANSWER_TIMEOUT, self.client.flush()).await;
-        let _lost = self.client.publish(self.subject.clone(), Some(inbox), None, encode(own)).await;
         loop {
             let message = timeout_at(until, async {
                 tokio::select! {
@@ -80,10 +87,10 @@ impl ClaimedName {
                     answer = answers.next() => answer,
                 }
             });
-            let Ok(Some(message)) = message.await else { return Ok(true) };
+            let Ok(Some(message)) = message.await else { return Ok(is_sent.then_some(true)) };
             let Some(other) = decode(&message) else { continue };
             if own.yields_to(other) {
-                return Ok(false);
+                return Ok(Some(false));
             }
             if other.life != own.life {
                 answer(&*self.client, &message, own).await;
@@ -94,7 +101,7 @@ impl ClaimedName {
     /// Answers each node that claims the name. After a lost connection, it claims the name again: another node may have
     /// got it meanwhile. That one keeps it, as long as it is there.
     pub(crate) async fn keep(mut self, connection: Arc<Connection>) {
-        let (mut events, mut losses) = (connection.events(), connection.losses());
+        let (mut events, mut losses) = (connection.events(), self.losses);
         let mut is_owner = true;
         loop {
             tokio::select! {
@@ -107,13 +114,13 @@ impl ClaimedName {
                     continue;
                 }
                 Ok(()) = events.changed() => {}
-                () = sleep(PAUSE), if !is_owner => {}
+                () = sleep(PAUSE), if !is_owner || connection.losses() != losses => {}
             }
             if !connection.is_open() || (is_owner && connection.losses() == losses) {
                 continue;
             }
             let before = connection.losses();
-            let Ok(is_free) = self.is_free().await else { continue };
+            let Ok(Some(is_free)) = self.is_free(is_owner).await else { continue };
             if is_owner && !is_free {
                 tracing::error!(name = %self.name(), "name of this server is taken; it is not ready");
             }
@@ -155,7 +162,9 @@ mod tests {
         for (one, other) in [(claim(1, false), claim(2, false)), (claim(2, true), claim(1, false))] {
             assert!(!one.yields_to(one) && !other.yields_to(other), "its own claim");
             assert!(other.yields_to(one), "{other:?} gives up");
-            assert!(one.is_owner || !one.yields_to(other), "{one:?} goes on");
+            assert!(!one.yields_to(other), "{one:?} goes on");
         }
+        let (one, other) = (claim(1, true), claim(2, true));
+        assert!(one.yields_to(other) && other.yields_to(one), "both claim the name again later");
     }
 }

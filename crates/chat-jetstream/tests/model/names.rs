@@ -34,6 +34,13 @@ fn a_node_whose_name_was_taken_meanwhile_is_not_ready_until_the_name_is_free() {
         sleep(CLAIM).await;
         assert_eq!(first.health(), Health::Unreachable(taken.to_owned()));
         assert_eq!((other.health(), second.health()), (Health::Ready, Health::Ready));
+        // If the server of all has ended, one of both has the name again.
+        for client in [0, 1, 2] {
+            model.act(|world| world.reset(client));
+        }
+        sleep(2 * CLAIM).await;
+        let ready = [&first, &second].map(|node| node.health() == Health::Ready);
+        assert!(ready[0] != ready[1], "{ready:?}");
 
         second.close().await.expect("a store that can be closed");
         sleep(CLAIM).await;
