@@ -35,6 +35,8 @@ pub(crate) struct Life {
     epoch: String,
     /// The number of times that the stream has lost its end.
     renewals: u64,
+    /// The highest such number that this node knows of.
+    highest_renewals: AtomicU64,
     /// The place up to which this node has heard of all messages.
     heard: AtomicU64,
     /// The highest place that this node knows of.
@@ -66,6 +68,7 @@ impl Life {
             life: value(LIFE)?,
             // An operator who has restored a backup sets any text.
             renewals: renewals(&epoch),
+            highest_renewals: AtomicU64::new(renewals(&epoch)),
             epoch,
             heard: AtomicU64::new(info.state.last_seq),
             highest: AtomicU64::new(info.state.last_seq),
@@ -90,8 +93,8 @@ impl Life {
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
         let [stream, life, epoch] = ["chat", "a", "b"].map(ToOwned::to_owned);
-        let (renewals, heard, highest, is_lost) = Default::default();
-        Self { stream, life, epoch, renewals, heard, highest, is_lost }
+        let (renewals, highest_renewals, heard, highest, is_lost) = Default::default();
+        Self { stream, life, epoch, renewals, highest_renewals, heard, highest, is_lost }
     }
 
     fn subjects(&self) -> [String; 6] {
@@ -185,6 +188,7 @@ impl Life {
             return false;
         }
         if self.renewals < renewals(epoch) {
+            self.highest_renewals.fetch_max(renewals(epoch), Ordering::SeqCst);
             self.lose();
             return true;
         }
@@ -296,7 +300,7 @@ pub(crate) fn is_import(config: &StreamConfig) -> bool {
 
 /// Returns the settings of a stream with another epoch than that of a life, and than all before it.
 pub(crate) fn with_new_epoch(mut config: StreamConfig, life: &Life) -> StreamConfig {
-    config.metadata.insert(EPOCH.to_owned(), epoch(life.renewals + 1));
+    config.metadata.insert(EPOCH.to_owned(), epoch(life.highest_renewals.load(Ordering::SeqCst) + 1));
     config
 }
 

@@ -53,13 +53,13 @@ impl Marks {
     }
 
     /// Compares the streams with their marks. Rooms of a stream that has lost its end start new epochs before this
-    /// returns, if the leader of the stream answers.
+    /// returns, or before the next message is stored if the leader of the stream does not answer.
     pub(crate) async fn compare(&self) {
         for Mark { node, written, .. } in &self.0 {
             let mark =
                 read(&written.lock()).map(|(life, epoch, place)| node.life().recall(life, epoch, place));
             if mark == Some(true) {
-                node.check().await;
+                node.doubt().await;
             }
         }
     }
@@ -89,8 +89,13 @@ impl Marks {
 
 impl Mark {
     fn write(&self) -> io::Result<()> {
-        let text = text(&self.node.life());
         let mut written = self.written.lock();
+        let life = self.node.life();
+        // Until the stream has a new epoch, the mark is what shows the loss.
+        if life.is_lost() {
+            return Ok(());
+        }
+        let text = text(&life);
         if *written == text {
             return Ok(());
         }

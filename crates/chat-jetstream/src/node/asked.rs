@@ -123,11 +123,12 @@ impl Node {
         let Some(reply) = message.reply else { return };
         let answer = match (serde_json::from_slice::<Asked>(&message.payload), self.limits()) {
             (Ok(Asked { room, work }), Some(limits)) => {
-                let is_late = self.clocks.delay(message.headers.as_ref()) >= limits.rooms.call_timeout;
-                if is_late && !matches!(work, Work::Purge(_)) {
+                let left =
+                    limits.rooms.call_timeout.saturating_sub(self.clocks.delay(message.headers.as_ref()));
+                if left.is_zero() && !matches!(work, Work::Purge(_)) {
                     Err(Unavailable::new("the request of another node has come too late").into())
                 } else {
-                    self.room(&room, limits).carry_out(work).await
+                    self.room(&room, limits).carry_out_within(work, left).await
                 }
             }
             _ => Err(Unavailable::new("the node cannot append for another one").into()),

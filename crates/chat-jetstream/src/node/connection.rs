@@ -119,6 +119,11 @@ impl Compared {
         self.0.store(losses, Ordering::SeqCst);
     }
 
+    /// Lets the stream be compared again before the next message is stored.
+    pub(crate) fn forget(&self) {
+        self.note(u64::MAX);
+    }
+
     /// Returns true if the stream was compared since the connection was lost. It may be an older copy by now.
     pub(crate) fn is_current(&self, connection: &Connection) -> bool {
         self.0.load(Ordering::SeqCst) == connection.losses()
@@ -141,5 +146,7 @@ mod tests {
         assert!(!compared.is_current(&connection));
         compared.note(connection.losses());
         assert!(compared.is_current(&connection));
+        compared.forget();
+        assert!(!compared.is_current(&connection));
     }
 }

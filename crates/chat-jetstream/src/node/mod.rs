@@ -232,6 +232,13 @@ impl Node {
         }
     }
 
+    /// Compares the stream with what this node knows, because it may have lost its end while the node did not run. No
+    /// message is stored before that.
+    pub(crate) async fn doubt(&self) {
+        self.compared.forget();
+        self.check().await;
+    }
+
     /// Compares the stream with what this node knows, if that was not done since the connection was lost. Returns true
     /// if it is done.
     pub(crate) async fn compare(&self) -> bool {

@@ -30,6 +30,7 @@ mod writer;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chat_core::{ChangeError, Commit, CommitSink, Limits, LogBounds, RoomName, Unavailable};
 use parking_lot::Mutex;
@@ -227,16 +228,25 @@ impl SharedRoom {
 
     /// Stores a message, a change or an act on this node, or carries out a purge, and waits for the answer.
     pub(crate) async fn carry_out(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
+        self.carry_out_within(work, self.limits.rooms.call_timeout).await
+    }
+
+    /// Does the same, but stores nothing after this time. A purge has no such limit.
+    pub(crate) async fn carry_out_within(
+        self: &Arc<Self>,
+        work: Work,
+        time: Duration,
+    ) -> Result<Receipt, ChangeError> {
         match work {
             Work::Purge(order) => self.purge(*order).await,
-            work => self.queue_up(work).await,
+            work => self.queue_up(work, time).await,
         }
     }
 
     /// Hands a work to the writer, and waits for the answer.
-    async fn queue_up(self: &Arc<Self>, work: Work) -> Result<Receipt, ChangeError> {
+    async fn queue_up(self: &Arc<Self>, work: Work, time: Duration) -> Result<Receipt, ChangeError> {
         let (answer, answered) = oneshot::channel();
-        let until = Instant::now() + self.limits.rooms.call_timeout;
+        let until = Instant::now() + time;
         let mut job = Job { work, until, answer };
         loop {
             let queue = self.queue();

@@ -226,7 +226,7 @@ impl SharedRoom {
         purge.after = last.filter(|_| !is_last).unwrap_or(purge.up_to);
         let (count, life, act) = (messages.len(), Arc::clone(life), act.clone());
         let step = PurgeStep { life, purge: purge.clone(), act, messages, is_last };
-        let receipt = self.queue_up(Work::Step(Box::new(step))).await?;
+        let receipt = self.queue_up(Work::Step(Box::new(step)), self.limits.rooms.call_timeout).await?;
         drop(hunt.found.drain(..count));
         Ok((receipt, is_last))
     }
