@@ -304,9 +304,9 @@
 
 mod bus;
 mod error;
+mod high_water;
 mod life;
 mod link;
-mod marks;
 mod moving;
 mod node;
 mod options;

@@ -19,9 +19,9 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::high_water::HighWaterMarks;
 use crate::life::{is_token, random_number};
 use crate::link::{Client, Link};
-use crate::marks::Marks;
 #[cfg(feature = "search-index")]
 use crate::node::Node;
 use crate::node::{Asked, ClaimedName, Connection, Streams, open_streams};
@@ -58,7 +58,7 @@ struct Inner {
     streams: Streams,
     users: Users,
     /// What the server remembers of the streams when it is closed.
-    marks: Option<Arc<Marks>>,
+    marks: Option<Arc<HighWaterMarks>>,
     /// True while another server of the chat has the name of this one.
     is_name_taken: Arc<AtomicBool>,
     /// True if the store is closed. A call holds it while it is in progress.
@@ -106,7 +106,8 @@ impl JetStreamStore {
         }
         let marks = match &options.state_dir {
             Some(dir) => Some(
-                Marks::open(dir, &streams).map_err(|cause| OpenError::State { dir: dir.clone(), cause })?,
+                HighWaterMarks::open(dir, &streams)
+                    .map_err(|cause| OpenError::State { dir: dir.clone(), cause })?,
             ),
             None => None,
         };

@@ -10,6 +10,10 @@ use super::Waiting;
 /// paused.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// The time by which a kick is sent early, so that kicks of about the same time share their signs. The rest of the
+/// pause is still longer than the time for which messages count together.
+const EARLY: Duration = Duration::from_millis(40);
+
 /// The kicks that wait, at most.
 const MAX_WAITING: usize = 1_024;
 
@@ -48,10 +52,10 @@ impl Kicks {
         }
     }
 
-    /// Records a sign. Returns the kicks that are to be sent after it.
-    pub(super) fn signed(&mut self) -> Vec<Waiting> {
-        let (mut ready, now) = (Vec::new(), Instant::now());
-        while self.0.front().is_some_and(|first| first.due <= now)
+    /// Records a sign that was begun at this time. Returns the kicks that are to be sent after it.
+    pub(super) fn signed(&mut self, begun: Instant) -> Vec<Waiting> {
+        let mut ready = Vec::new();
+        while self.0.front().is_some_and(|first| first.due <= begun + EARLY)
             && let Some(Held { has_sign, kick, .. }) = self.0.pop_front()
         {
             if has_sign {

@@ -120,8 +120,9 @@ impl Task {
                     self.expire();
                 }
                 () = self.kicks.wait() => {
+                    let begun = tokio::time::Instant::now();
                     self.sign().await;
-                    for (published, kick) in self.kicks.signed() {
+                    for (published, kick) in self.kicks.signed(begun) {
                         self.publish(published, kick).await;
                     }
                 }

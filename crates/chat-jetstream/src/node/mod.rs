@@ -18,6 +18,7 @@ mod time;
 mod unfinished;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ pub(crate) struct Node {
     answered: Mutex<Instant>,
     /// The time of the leader's clock at its last answer, and when that was.
     leader_time: Mutex<Option<(u64, Instant)>>,
+    /// True while that clock and the one of this node differ much.
+    clocks_differ: AtomicBool,
     /// Wakes those who wait until the node has asked the leader of the stream, in the order in which they began.
     rounds: Notify,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
@@ -149,6 +152,7 @@ impl Node {
             limits: Arc::clone(&shared.limits),
             answered: Mutex::new(Instant::now()),
             leader_time: Mutex::default(),
+            clocks_differ: AtomicBool::default(),
             rounds: Notify::new(),
             comparing: tokio::sync::Mutex::default(),
             removing: Semaphore::new(MAX_REMOVING),

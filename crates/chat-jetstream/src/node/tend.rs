@@ -35,6 +35,9 @@ impl Node {
         let mut info = find_or_create(&self.link, self.shard, self.replicas).await?;
         *self.answered.lock() = Instant::now();
         *self.leader_time.lock() = info.time().map(|time| (time, Instant::now()));
+        if let Some(time) = info.time() {
+            self.compare_clocks(time);
+        }
         let found = self.life_of(&info)?;
         let is_before = found.is_before(&life);
         if found.differs(&life) && !is_before {

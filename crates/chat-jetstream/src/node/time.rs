@@ -1,5 +1,6 @@
 //! The present time. A node compares its clock with that of the leader of the stream.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::node::Node;
@@ -14,6 +15,22 @@ impl Node {
     pub(super) fn leader_now(&self) -> Option<u64> {
         let (time, since) = (*self.leader_time.lock())?;
         Some(time.saturating_add(millis(since.elapsed())))
+    }
+
+    /// Warns once if the clock of the leader and that of this node differ so much that entries get wrong times.
+    pub(super) fn compare_clocks(&self, leader_time: u64) {
+        let own_time = unix_millis();
+        let differ = own_time.abs_diff(leader_time) > millis(MAX_AHEAD);
+        if differ && !self.clocks_differ.swap(true, Ordering::Relaxed) {
+            let stream = &self.link.stream;
+            tracing::warn!(
+                %stream,
+                own_time,
+                leader_time,
+                "clock of the server that leads the stream differs from that of this one"
+            );
+        }
+        self.clocks_differ.store(differ, Ordering::Relaxed);
     }
 
     /// Returns the latest time that an entry gets.

@@ -1,4 +1,4 @@
-//! What a server knows of the ends of the streams, in a directory. It outlives the server.
+//! The high-water marks of a server: how far each stream has come, in files that outlive the server.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -20,19 +20,19 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The first word of a file.
 const FORMAT: &str = "chat-mark-1";
 
-/// The marks of all streams of the chat.
+/// The high-water marks of all streams of the chat.
 #[derive(Debug)]
-pub(crate) struct Marks(Vec<Mark>);
+pub(crate) struct HighWaterMarks(Vec<HighWaterMark>);
 
 #[derive(Debug)]
-struct Mark {
+struct HighWaterMark {
     node: Arc<Node>,
     path: PathBuf,
     /// The text of the file.
     written: Mutex<String>,
 }
 
-impl Marks {
+impl HighWaterMarks {
     /// Reads the marks in a directory, which is created if its parent exists. A mark that is damaged or missing counts
     /// as one of a stream of which nothing is known.
     pub(crate) fn open(dir: &Path, streams: &Streams) -> io::Result<Self> {
@@ -47,7 +47,7 @@ impl Marks {
                 Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
                 Err(error) => return Err(error),
             };
-            Ok(Mark { node: Arc::clone(node), path, written: Mutex::new(written) })
+            Ok(HighWaterMark { node: Arc::clone(node), path, written: Mutex::new(written) })
         };
         streams.iter().map(open).collect::<io::Result<_>>().map(Self)
     }
@@ -55,7 +55,7 @@ impl Marks {
     /// Compares the streams with their marks. Rooms of a stream that has lost its end start new epochs before this
     /// returns, or before the next message is stored if the leader of the stream does not answer.
     pub(crate) async fn compare(&self) {
-        for Mark { node, written, .. } in &self.0 {
+        for HighWaterMark { node, written, .. } in &self.0 {
             let mark =
                 read(&written.lock()).map(|(life, epoch, place)| node.life().recall(life, epoch, place));
             if mark == Some(true) {
@@ -67,7 +67,7 @@ impl Marks {
     /// Writes the marks of the streams that have grown.
     pub(crate) async fn write(self: &Arc<Self>) -> io::Result<()> {
         let marks = Arc::clone(self);
-        let written = spawn_blocking(move || marks.0.iter().try_for_each(Mark::write)).await;
+        let written = spawn_blocking(move || marks.0.iter().try_for_each(HighWaterMark::write)).await;
         written.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
@@ -87,7 +87,7 @@ impl Marks {
     }
 }
 
-impl Mark {
+impl HighWaterMark {
     fn write(&self) -> io::Result<()> {
         let mut written = self.written.lock();
         let life = self.node.life();
