@@ -59,9 +59,12 @@ impl ClaimedName {
         let claims = client.subscribe(subject.clone(), None).await?;
         let (client, life, is_taken) = (Arc::clone(client), random_number(), Arc::default());
         let mut name = Self { client, subject, claims, life, losses, is_taken };
-        // If it is not known, the connection is lost, and the name is claimed again.
-        let is_free = name.is_free(false).await?.unwrap_or(true);
-        Ok(is_free.then_some(name))
+        let is_free = name.is_free(false).await?;
+        if is_free.is_none() {
+            // It is claimed again soon.
+            name.losses = u64::MAX;
+        }
+        Ok(is_free.unwrap_or(true).then_some(name))
     }
 
     /// Returns a flag that is set while another live node has the name.
@@ -76,8 +79,10 @@ impl ClaimedName {
         let mut answers = self.client.subscribe(inbox.clone(), None).await?;
         let own = Claim { life: self.life, is_owner };
         // The answers come to a subscription that the server has.
-        let mut is_sent = timeout(ANSWER_TIMEOUT, self.client.flush()).await.is_ok();
-        is_sent &= self.client.publish(self.subject.clone(), Some(inbox), None, encode(own)).await.is_ok();
+        if timeout(ANSWER_TIMEOUT, self.client.flush()).await.is_err() {
+            return Ok(None);
+        }
+        let is_sent = self.client.publish(self.subject.clone(), Some(inbox), None, encode(own)).await.is_ok();
         let until = Instant::now() + ANSWER_TIMEOUT;
         loop {
             let message = timeout_at(until, async {
@@ -121,6 +126,10 @@ impl ClaimedName {
             }
             let before = connection.losses();
             let Ok(Some(is_free)) = self.is_free(is_owner).await else { continue };
+            if is_free && connection.losses() != before {
+                // The claim of another node may have been lost.
+                continue;
+            }
             if is_owner && !is_free {
                 tracing::error!(name = %self.name(), "name of this server is taken; it is not ready");
             }

@@ -30,9 +30,14 @@ pub(crate) struct Connection {
     events: watch::Sender<u64>,
 }
 
-/// The number of lost connections when a stream was last compared with what this node knows.
+/// The comparisons of a stream with what this node knows.
 #[derive(Debug, Default)]
-pub(crate) struct Compared(AtomicU64);
+pub(crate) struct Compared {
+    /// The reasons for a comparison that were there when the last one began.
+    noted: AtomicU64,
+    /// The reasons besides lost connections.
+    doubts: AtomicU64,
+}
 
 impl Connection {
     /// Connects to one of the servers.
@@ -114,19 +119,24 @@ impl Connection {
 }
 
 impl Compared {
-    /// Records that the stream was compared with what this node knows, after this many losses of a connection.
-    pub(crate) fn note(&self, losses: u64) {
-        self.0.store(losses, Ordering::SeqCst);
+    /// Returns the number of reasons for a comparison. It is to be noted when one that begins now has ended.
+    pub(crate) fn begin(&self, connection: &Connection) -> u64 {
+        connection.losses() + self.doubts.load(Ordering::SeqCst)
+    }
+
+    /// Records that the stream was compared with what this node knows, for all reasons that were there at the beginning.
+    pub(crate) fn note(&self, begun: u64) {
+        self.noted.store(begun, Ordering::SeqCst);
     }
 
     /// Lets the stream be compared again before the next message is stored.
-    pub(crate) fn forget(&self) {
-        self.note(u64::MAX);
+    pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Returns true if the stream was compared since the connection was lost. It may be an older copy by now.
     pub(crate) fn is_current(&self, connection: &Connection) -> bool {
-        self.0.load(Ordering::SeqCst) == connection.losses()
+        self.noted.load(Ordering::SeqCst) == self.begin(connection)
     }
 }
 
@@ -138,15 +148,17 @@ mod tests {
     fn a_comparison_from_before_a_loss_does_not_count() {
         let (connection, compared) = (Connection::default(), Compared::default());
         assert!(compared.is_current(&connection));
-        let before = connection.losses();
+        let before = compared.begin(&connection);
         connection.take(&Event::Disconnected);
         connection.take(&Event::Connected);
         assert!(!compared.is_current(&connection));
         compared.note(before);
         assert!(!compared.is_current(&connection));
-        compared.note(connection.losses());
+        let begun = compared.begin(&connection);
+        compared.note(begun);
         assert!(compared.is_current(&connection));
-        compared.forget();
-        assert!(!compared.is_current(&connection));
+        compared.doubt();
+        compared.note(begun);
+        assert!(!compared.is_current(&connection), "it began before the doubt");
     }
 }

@@ -239,7 +239,7 @@ impl Node {
     /// Compares the stream with what this node knows, because it may have lost its end while the node did not run. No
     /// message is stored before that.
     pub(crate) async fn doubt(&self) {
-        self.compared.forget();
+        self.compared.doubt();
         self.check().await;
     }
 

@@ -109,10 +109,10 @@ impl Node {
                     }
                 }
             }
-            let losses = self.connection.losses();
+            let begun = self.compared.begin(&self.connection);
             match self.tend().await {
                 Ok(()) => {
-                    self.compared.note(losses);
+                    self.compared.note(begun);
                     has_failed = false;
                 }
                 Err(error) => {

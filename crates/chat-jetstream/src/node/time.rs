@@ -17,11 +17,12 @@ impl Node {
         Some(time.saturating_add(millis(since.elapsed())))
     }
 
-    /// Warns once if the clock of the leader and that of this node differ so much that entries get wrong times.
+    /// Warns if the clock of the leader and that of this node begin to differ so much that entries get wrong times.
     pub(super) fn compare_clocks(&self, leader_time: u64) {
         let own_time = unix_millis();
         let differ = own_time.abs_diff(leader_time) > millis(MAX_AHEAD);
-        if differ && !self.clocks_differ.swap(true, Ordering::Relaxed) {
+        let did_differ = self.clocks_differ.swap(differ, Ordering::Relaxed);
+        if differ && !did_differ {
             let stream = &self.link.stream;
             tracing::warn!(
                 %stream,
@@ -30,7 +31,6 @@ impl Node {
                 "clock of the server that leads the stream differs from that of this one"
             );
         }
-        self.clocks_differ.store(differ, Ordering::Relaxed);
     }
 
     /// Returns the latest time that an entry gets.

@@ -231,7 +231,7 @@ impl SharedRoom {
         self.carry_out_within(work, self.limits.rooms.call_timeout).await
     }
 
-    /// Does the same, but stores nothing after this time. A purge has no such limit.
+    /// Does the same, but begins to store nothing after this time. A purge has no such limit.
     pub(crate) async fn carry_out_within(
         self: &Arc<Self>,
         work: Work,

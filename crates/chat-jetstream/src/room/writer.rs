@@ -256,6 +256,10 @@ impl Writer {
                 "the stream was not compared since the connection was lost",
             ));
         }
+        // The comparison may have taken long.
+        if !has_time(batch) {
+            return Tried::Again;
+        }
         let Some(log) = &self.log else { return Tried::Again };
         if log.life.is_lost() || !Arc::ptr_eq(&log.life, &self.room.node.life()) {
             self.log = None;
@@ -308,8 +312,7 @@ impl Writer {
                 return Tried::Again;
             }
             pause(failures).await;
-            let has_time = batch.iter().any(|job| job.until > Instant::now() && !job.answer.is_closed());
-            if !has_time || self.room.node.connection.wait().await.is_err() {
+            if !has_time(batch) || self.room.node.connection.wait().await.is_err() {
                 return Tried::Again;
             }
             if !Arc::ptr_eq(&life, &self.room.known().life) {
@@ -424,6 +427,11 @@ impl Writer {
 /// Returns the answer of a log that has lost its end. A new epoch starts soon.
 fn lost() -> Unavailable {
     Unavailable::new("the log has lost its end")
+}
+
+/// Returns true if somebody still waits for one of these.
+fn has_time(batch: &[Job]) -> bool {
+    batch.iter().any(|job| job.until > Instant::now() && !job.answer.is_closed())
 }
 
 /// Waits before the next try, with a random part, so that writers of several nodes do not meet again.

@@ -89,7 +89,8 @@ struct Waiting {
     since: Instant,
 }
 
-/// The committed messages of a room that a thread has taken to publish them. They have consecutive numbers.
+/// The committed messages of a room, or of all rooms, that a thread has taken to publish them. They have consecutive
+/// numbers.
 #[derive(Debug)]
 struct Taken {
     first_number: u64,
@@ -245,7 +246,7 @@ impl CommitNotifier {
         !backlog.waiting.is_empty() || !backlog.replies.is_empty()
     }
 
-    /// Takes the messages of a room, or all, the oldest first.
+    /// Takes the messages of a room, or all, those of earlier commits first.
     fn dequeue(&self, room: Option<&RoomName>) -> Option<Taken> {
         let mut backlog = self.backlog.lock();
         let messages = match room {
