@@ -57,7 +57,7 @@ pub struct JetStreamStore(Arc<Inner>);
 struct Inner {
     streams: Streams,
     users: Users,
-    /// What the server remembers of the streams when it is closed.
+    /// The high-water marks, if they are kept.
     marks: Option<Arc<HighWaterMarks>>,
     /// True while another server of the chat has the name of this one.
     is_name_taken: Arc<AtomicBool>,

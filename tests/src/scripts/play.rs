@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, ensure};
 use chat_conformance::client::Frame;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::expected::{Expectation, ExpectedEvent, Termination};
 use super::model::{ClientEnd, Model};
@@ -21,6 +22,9 @@ const ROUNDS: usize = 50;
 /// The time after which a missing event counts as lost, if it may come from another node.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The time for notices of a second connection of a user. No node shows if it has heard of them.
+const UNSEEN: Duration = Duration::from_millis(50);
+
 /// Plays a script in a chat, whose nodes get the connections in turn. Returns the received events without their random
 /// parts.
 ///
@@ -33,6 +37,7 @@ pub(super) async fn play(nodes: &mut [Node], script: &[Step]) -> Result<Vec<Stri
         model: Model::new(nodes.len() > 1),
         nodes,
         connections: 0,
+        members: BTreeMap::new(),
         clients: [const { None }; CLIENTS.len()],
         times: BTreeMap::new(),
         transcript: Vec::new(),
@@ -47,6 +52,8 @@ struct Play<'s> {
     nodes: &'s mut [Node],
     /// The number of connections so far.
     connections: usize,
+    /// The clients in each room after the last step.
+    members: BTreeMap<usize, Vec<usize>>,
     model: Model,
     clients: [Option<Client>; CLIENTS.len()],
     /// The commit time of each message, as first received.
@@ -110,6 +117,11 @@ impl Play<'_> {
                 for node in &mut *self.nodes {
                     node.reach(index, head).await.with_context(|| format!("{name} at {head}"))?;
                     node.know(index, &users).await.with_context(|| format!("{users:?} in {name}"))?;
+                }
+                let members = self.model.members(index);
+                let has_second = members.len() > users.len();
+                if self.members.insert(index, members.clone()) != Some(members) && has_second {
+                    sleep(UNSEEN).await;
                 }
             }
         }

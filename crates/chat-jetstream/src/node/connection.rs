@@ -124,7 +124,7 @@ impl Compared {
         connection.losses() + self.doubts.load(Ordering::SeqCst)
     }
 
-    /// Records that the stream was compared with what this node knows, for all reasons that were there at the beginning.
+    /// Records that the stream was compared with what this node knows, for all reasons that were there then.
     pub(crate) fn note(&self, begun: u64) {
         self.noted.store(begun, Ordering::SeqCst);
     }

@@ -253,7 +253,8 @@ impl Model {
         self.online.get(&client).is_some_and(|connection| connection.rooms.contains(&room))
     }
 
-    fn members(&self, room: usize) -> Vec<usize> {
+    /// Returns the clients in a room.
+    pub(super) fn members(&self, room: usize) -> Vec<usize> {
         self.online.iter().filter(|(_, it)| it.rooms.contains(&room)).map(|(client, _)| *client).collect()
     }
 
