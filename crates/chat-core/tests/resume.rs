@@ -1,8 +1,10 @@
 //! Resuming: a client gets exactly what it has missed, or a gap.
 
-use chat_core::{Chat, Limits};
-use chat_testkit::Store;
-use chat_testkit::{Peer, chat, connect, lobby, member, seqs, settle, types};
+use std::time::Duration;
+
+use chat_core::{Change, Chat, Limits, NewChange, Role, User};
+use chat_testkit::{Mode, Store};
+use chat_testkit::{Peer, chat, connect, lobby, member, pass, seqs, settle, types};
 use serde_json::{Value, json};
 
 /// Joins the lobby from a position. Returns the reply and the events after it, without presence.
@@ -17,7 +19,7 @@ async fn join(peer: &mut Peer, from: Value) -> (Value, Vec<Value>) {
 }
 
 async fn post(chat: &Chat, messages: u64) {
-    let user = chat_core::User::guest("host").expect("a name");
+    let user = User::guest("host").expect("a name");
     for _ in 0..messages {
         let text = chat_core::Text::new("x");
         chat.post(&lobby(), &user, &text).await.expect("posted");
@@ -245,4 +247,22 @@ async fn a_message_that_the_log_has_lost_is_a_gap_in_its_place() {
         })
         .collect();
     assert_eq!(told, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pins_of_a_joined_reply_are_those_at_its_seq_while_the_room_changes() {
+    let (store, chat) = Store::with_chat(Limits::default());
+    let [_ann, mut bob] = [member(&chat, "ann").await, connect(&chat, "bob").await];
+    post(&chat, 2).await;
+    // A slow answer is an old one.
+    store.bounds(Mode::Slow(Duration::from_secs(1)));
+    bob.send(json!({"type": "join", "room": "lobby"}));
+    settle().await;
+    let host = User::new("host", "Host").expect("a user");
+    let pin = NewChange::new(host, 1, Change::Pin { on: true }).with_role(Role::Moderator);
+    chat.change(&lobby(), pin).await.expect("pinned");
+    pass(2.1).await;
+    let events = bob.events().await;
+    let joined = events.iter().find(|event| event["type"] == "joined").expect("joined");
+    assert_eq!((&joined["seq"], &joined["pins"]), (&json!(3), &json!([1])), "{joined}");
 }

@@ -95,7 +95,7 @@ impl Host {
         room: Arc<LiveRoom>,
         from: JoinFrom,
     ) -> Result<Done, Refused> {
-        let bounds = room.bounds_from(&self.rooms, &from).await?;
+        let mut bounds = room.bounds_from(&self.rooms, &from).await?;
         let is_resume = matches!(from, JoinFrom::After { .. });
         let from = match from {
             JoinFrom::Last(count) if bounds.has_changes => {
@@ -112,6 +112,10 @@ impl Host {
             Ok(_turn) => within(&self.rooms, room.log().unread(&self.user.key(), bounds.head)).await.ok(),
             Err(_) => None,
         };
+        // The reply is the state at the head that the room has now, so its pins must not be older.
+        if room.state().has_taken(&bounds.epoch, bounds.head + 1) {
+            bounds = room.bounds_from(&self.rooms, &from).await?;
+        }
         Ok(Done::Bounds(room, from, Entering { bounds, admitted, heading, unread }, is_resume))
     }
 
