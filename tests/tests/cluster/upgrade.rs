@@ -1,7 +1,6 @@
 //! Nodes of an earlier version that are replaced by this one, one after the other, and come back, while clients write.
 //!
-//! `CHAT_NODE_OLD` is the path of `chatd-axum` of the earlier version, with the feature `cluster`. Without it, there is
-//! nothing to test.
+//! `CHAT_NODE_OLD` is the path of `chatd-axum` of the earlier version, with the feature `cluster`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -48,8 +47,9 @@ struct Cluster {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a binary of an earlier version: CHAT_NODE_OLD"]
 async fn nodes_of_an_earlier_version_are_replaced_and_come_back_without_a_loss() -> Result<()> {
-    let Some(old) = env::var_os("CHAT_NODE_OLD") else { return Ok(()) };
+    let old = env::var_os("CHAT_NODE_OLD").context("CHAT_NODE_OLD is not set")?;
     let ((servers, _client), home) = (servers(3).await, TempDir::new()?);
     let mut cluster = Cluster { servers, tokens: secret(home.path())?, old, nodes: Vec::new() };
     for name in ["a", "b"] {

@@ -21,7 +21,7 @@ pub(crate) async fn append(
     rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
     let started = Instant::now();
-    let receipt = within(rooms, room.appended(room.log().append(message))).await?;
+    let receipt = within(rooms, room.track_append(room.log().append(message))).await?;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     room.note_committed(&receipt.epoch, receipt.seq);
@@ -72,7 +72,7 @@ async fn stored(
     rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let started = Instant::now();
-    let answer = room.appended(answer);
+    let answer = room.track_append(answer);
     let receipt = stored_within(rooms.limits.rooms.call_timeout, room, answer, rooms).await?;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     Ok(receipt)

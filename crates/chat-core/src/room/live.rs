@@ -156,7 +156,7 @@ impl LiveRoom {
     }
 
     /// Waits for the answer of the log to an append. A flush that is about to begin meanwhile may wait for it too.
-    pub(super) async fn appended<T>(&self, answer: impl Future<Output = T>) -> T {
+    pub(super) async fn track_append<T>(&self, answer: impl Future<Output = T>) -> T {
         self.shared.pending_appends.count(answer).await
     }
 

@@ -46,7 +46,7 @@ use asked::MAX_ASKED;
 pub(crate) use claim::ClaimedName;
 pub(crate) use connection::Connection;
 pub(crate) use purging::{PurgePlace, Purging};
-pub(crate) use removals::Places;
+pub(crate) use removals::ValidPlaces;
 pub(crate) use streams::{OpenStream, Streams, find_streams, open_streams};
 pub(crate) use tend::wait_for;
 

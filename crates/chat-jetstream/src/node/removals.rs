@@ -10,7 +10,7 @@ use crate::node::Node;
 /// The places that a node reads from the stream from some time on. They name the same messages as long as the node has
 /// a connection and the stream has its life.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct ValidPlaces {
     life: Arc<Life>,
     /// The number of connections that were lost before.
     losses: u64,
@@ -18,12 +18,12 @@ pub(crate) struct Places {
 
 impl Node {
     /// Returns the places that this node reads from now on.
-    pub(crate) fn places(&self, life: &Arc<Life>) -> Places {
-        Places { life: Arc::clone(life), losses: self.connection.losses() }
+    pub(crate) fn places(&self, life: &Arc<Life>) -> ValidPlaces {
+        ValidPlaces { life: Arc::clone(life), losses: self.connection.losses() }
     }
 
     /// Removes a message of the stream, and overwrites its bytes. Waits for its turn.
-    pub(crate) async fn remove(&self, places: &Places, place: u64) -> Result<(), Unavailable> {
+    pub(crate) async fn remove(&self, places: &ValidPlaces, place: u64) -> Result<(), Unavailable> {
         let _turn = self.removing.acquire().await;
         self.confirm(places).await?;
         Ok(self.link.erase(place).await?)
@@ -31,7 +31,7 @@ impl Node {
 
     /// Removes a message of the stream, and overwrites its bytes, but waits for no answer. It does nothing if the place
     /// may be that of another message.
-    pub(crate) async fn remove_later(&self, places: &Places, place: u64) {
+    pub(crate) async fn remove_later(&self, places: &ValidPlaces, place: u64) {
         if self.connection.is_open() && self.is_compared() && self.has(places) {
             self.link.erase_later(place).await;
         }
@@ -40,7 +40,7 @@ impl Node {
     /// Removes the messages of a subject that are before a place. Returns their number.
     pub(crate) async fn purge(
         &self,
-        places: &Places,
+        places: &ValidPlaces,
         subject: &str,
         before: u64,
     ) -> Result<usize, Unavailable> {
@@ -49,7 +49,7 @@ impl Node {
     }
 
     /// Waits until there is a connection, on which a request is not sent late, and until the stream was compared on it.
-    async fn confirm(&self, places: &Places) -> Result<(), Unavailable> {
+    async fn confirm(&self, places: &ValidPlaces) -> Result<(), Unavailable> {
         self.connection.wait().await?;
         if self.compare().await && self.has(places) {
             return Ok(());
@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// Returns true if these places name the same messages as when they were read, as far as this node knows.
-    fn has(&self, Places { life, losses }: &Places) -> bool {
+    fn has(&self, ValidPlaces { life, losses }: &ValidPlaces) -> bool {
         !life.is_lost() && Arc::ptr_eq(life, &self.life()) && self.connection.losses() == *losses
     }
 }

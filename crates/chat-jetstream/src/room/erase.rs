@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::life::Life;
 use crate::link::From;
-use crate::node::Places;
+use crate::node::ValidPlaces;
 use crate::record::MessageState;
 
 use super::SharedRoom;
@@ -171,7 +171,7 @@ impl SharedRoom {
     }
 
     /// Removes messages from the stream, and overwrites their bytes.
-    pub(super) async fn remove(&self, places: &Places, removed: Vec<u64>) -> Result<(), Unavailable> {
+    pub(super) async fn remove(&self, places: &ValidPlaces, removed: Vec<u64>) -> Result<(), Unavailable> {
         let removing: Vec<_> = removed.into_iter().map(|place| self.node.remove(places, place)).collect();
         let mut removing = stream::iter(removing).buffer_unordered(MAX_REMOVING);
         while removing.try_next().await?.is_some() {}
@@ -179,7 +179,12 @@ impl SharedRoom {
     }
 
     /// Removes all states of a deleted message but the last one.
-    async fn erase_states(&self, life: &Arc<Life>, places: &Places, seq: u64) -> Result<(), Unavailable> {
+    async fn erase_states(
+        &self,
+        life: &Arc<Life>,
+        places: &ValidPlaces,
+        seq: u64,
+    ) -> Result<(), Unavailable> {
         let subject = &*life.state_subject(&self.token, seq);
         let is_deleted = |bytes| MessageState::decode(bytes).is_none_or(|state| state.is_deleted());
         let mut batch = self.node.link.batch(subject, From::Place(0), BATCH).await?;
@@ -208,7 +213,7 @@ impl SharedRoom {
     /// Removes all messages of a subject before the place of one that it has.
     pub(super) async fn erase_before(
         &self,
-        places: &Places,
+        places: &ValidPlaces,
         subject: &str,
         place: u64,
     ) -> Result<(), Unavailable> {

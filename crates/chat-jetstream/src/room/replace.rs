@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::life::Life;
 use crate::link::{AppendRefused, From, Part};
-use crate::node::Places;
+use crate::node::ValidPlaces;
 use crate::record::{Content, Record, Unreadable};
 
 use super::SharedRoom;
@@ -75,7 +75,7 @@ impl SharedRoom {
     pub(super) async fn replace(
         &self,
         life: &Arc<Life>,
-        places: &Places,
+        places: &ValidPlaces,
         frames: BTreeMap<u64, Bytes>,
     ) -> Result<Failed, Unavailable> {
         let (records, mut failed) = self.records_with(life, &frames).await?;

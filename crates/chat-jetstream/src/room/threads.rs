@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::life::Life;
 use crate::link::{From, Stored};
-use crate::node::Places;
+use crate::node::ValidPlaces;
 use crate::record::{BLOCK, Block, Content, Entry, MessageState, Reply, Thread, Unreadable};
 
 use super::load::Loading;
@@ -55,7 +55,7 @@ impl SharedRoom {
     /// Removes the blocks of a thread whose root is removed next.
     pub(super) async fn remove_thread(
         &self,
-        (life, places): (&Life, &Places),
+        (life, places): (&Life, &ValidPlaces),
         root: u64,
         state: &Stored,
     ) -> Result<(), Unavailable> {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
-use crate::node::Places;
+use crate::node::ValidPlaces;
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 use crate::stats::{COMMIT_SECONDS, count};
 
@@ -183,7 +183,7 @@ impl Writer {
     }
 
     /// Removes the states that were replaced.
-    async fn remove_states(&self, places: &Places, loaded: Loaded, stored: &States) {
+    async fn remove_states(&self, places: &ValidPlaces, loaded: Loaded, stored: &States) {
         for (seq, place) in loaded.places {
             let was_deleted =
                 matches!(loaded.targets.get(&seq), Some(Loading::Known(state)) if state.is_deleted());

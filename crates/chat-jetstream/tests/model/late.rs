@@ -1,4 +1,4 @@
-//! What one node asks another one to store, and what comes too late.
+//! Requests of one node to another one to store something, some of which come too late.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use super::quiet::{node, open, run, send};
 use super::schedule::user;
 use super::world::{Model, World};
 use super::{begin, end};
+use crate::JetStreamStore;
 use crate::life::token;
 
 /// The messages of a room.
@@ -49,6 +50,13 @@ async fn end_after(model: &Model, room: &Arc<dyn Room>, head: u64) {
     model.act(|world| world.end_client(0));
 }
 
+/// Starts another node, which opens another room: from then on it looks for unfinished rooms.
+async fn start_other(model: &Model, limits: &Limits) -> (JetStreamStore, Arc<dyn Room>) {
+    let other = node(model, 0, limits).await;
+    let hall = open(&other, "hall", limits).await;
+    (other, hall)
+}
+
 /// Deletes a message of a full room on a node that ends before it has erased the text.
 async fn interrupt_deletion(model: &Model, limits: &Limits) {
     let store = node(model, 0, limits).await;
@@ -70,8 +78,7 @@ fn another_node_completes_a_purge_in_a_room_that_nobody_opens() {
         let purging = Arc::clone(&lobby);
         let _interrupted = tokio::spawn(async move { purging.purge(purge()).await });
         end_after(&model, &lobby, MESSAGES + 2).await;
-        let other = node(&model, 0, &limits).await;
-        let _hall = open(&other, "hall", &limits).await;
+        let _other = start_other(&model, &limits).await;
         assert!(texts(&model) > 5, "the purge was complete");
         sleep(COMPLETED).await;
         assert_eq!(texts(&model), 0);
@@ -83,8 +90,7 @@ fn another_node_completes_a_deletion_in_a_room_that_nobody_opens() {
     run(|model| async move {
         let limits = Limits::default();
         interrupt_deletion(&model, &limits).await;
-        let other = node(&model, 0, &limits).await;
-        let _hall = open(&other, "hall", &limits).await;
+        let _other = start_other(&model, &limits).await;
         let left = texts(&model);
         assert_eq!(left as u64, MESSAGES, "the deletion was complete");
         sleep(COMPLETED).await;
@@ -120,8 +126,7 @@ fn rooms_are_looked_at_again_soon_after_copies_were_behind() {
             begin(seed);
             let (model, limits) = (Model::start(seed, 3), Limits::default());
             interrupt_deletion(&model, &limits).await;
-            let other = node(&model, 0, &limits).await;
-            let _hall = open(&other, "hall", &limits).await;
+            let _other = start_other(&model, &limits).await;
             model.act(|world| set_behind(world, true));
             // The first search is over by then.
             sleep(Duration::from_secs(40)).await;
@@ -143,8 +148,7 @@ fn searches_that_fail_are_repeated_less_and_less_often() {
     run(|model| async move {
         let limits = Limits::default();
         interrupt_deletion(&model, &limits).await;
-        let other = node(&model, 0, &limits).await;
-        let _hall = open(&other, "hall", &limits).await;
+        let _other = start_other(&model, &limits).await;
         let left = texts(&model);
         model.act(|world| world.refuses = true);
         sleep(Duration::from_secs(60 * 60)).await;
