@@ -114,7 +114,11 @@ impl Host {
         };
         // The reply is the state at the head that the room has now, so its pins must not be older.
         if room.state().has_taken(&bounds.epoch, bounds.head + 1) {
-            bounds = room.bounds_from(&self.rooms, &from).await?;
+            let latest = room.bounds_from(&self.rooms, &from).await?;
+            // A position was looked up in this epoch. In another one, the join begins again.
+            if latest.epoch == bounds.epoch {
+                bounds = latest;
+            }
         }
         Ok(Done::Bounds(room, from, Entering { bounds, admitted, heading, unread }, is_resume))
     }
