@@ -115,7 +115,7 @@ impl Host {
         // The reply is the state at the head that the room has now, so its pins must not be older.
         if room.state().has_taken(&bounds.epoch, bounds.head + 1) {
             let latest = room.bounds_from(&self.rooms, &from).await?;
-            // A position was looked up in this epoch. In another one, the join begins again.
+            // A position may be of the epoch that was read first. After another one began, the join is refused.
             if latest.epoch == bounds.epoch {
                 bounds = latest;
             }
