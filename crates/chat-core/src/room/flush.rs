@@ -139,6 +139,15 @@ impl Flushing {
         self.tasks += more;
         more
     }
+
+    /// Records the end of a step of a task.
+    fn end_step(&mut self, step: Step) {
+        match (step, &mut self.round) {
+            (Step::Chunk, Some(round)) => round.in_work -= 1,
+            (Step::Hold, _) => self.is_held = false,
+            _ => {}
+        }
+    }
 }
 
 impl State {
@@ -250,22 +259,25 @@ impl Shared {
 pub(super) struct Task {
     room: Arc<Shared>,
     runtime: Handle,
-    /// The batch whose chunk was written last.
-    written: Option<Arc<Batch>>,
-    /// True while the task waits for appends.
-    is_held: bool,
-    is_over: bool,
+    step: Step,
+}
+
+/// The present step of a task, which [`Flushing`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The task has not begun, or pauses.
+    Pause,
+    /// The task writes a chunk.
+    Chunk,
+    /// The task waits for appends.
+    Hold,
+    /// The task is over.
+    End,
 }
 
 impl Task {
     fn new(room: &Arc<Shared>, runtime: &Handle) -> Self {
-        Self {
-            room: Arc::clone(room),
-            runtime: runtime.clone(),
-            written: None,
-            is_held: false,
-            is_over: false,
-        }
+        Self { room: Arc::clone(room), runtime: runtime.clone(), step: Step::Pause }
     }
 
     fn spawn(self) {
@@ -277,14 +289,14 @@ impl Task {
     async fn run(mut self) {
         loop {
             // The wait may have begun in a session, which does not wait itself.
-            if self.is_held {
+            if self.step == Step::Hold {
                 // A store that hangs must not hold the flush.
                 let _late = timeout(HOLD_LIMIT, self.room.pending_appends.answered()).await;
             }
             if !self.write_turn() {
                 return;
             }
-            if !self.is_held {
+            if self.step != Step::Hold {
                 yield_now().await;
             }
         }
@@ -308,7 +320,6 @@ impl Task {
             };
             bytes += chunk.len() * batch.frames().len();
             self.room.write_chunk(&mut chunk, &batch);
-            self.written = Some(batch);
             if bytes > BYTES_PER_TURN {
                 break;
             }
@@ -318,34 +329,26 @@ impl Task {
 
     /// Takes the next chunk, after the last one was written.
     fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Next {
-        let written = self.written.take();
         let mut state = self.room.lock();
-        // The flush of the chunk may have been given up.
-        if let Some(round) = &mut state.flushing.round
-            && written.is_some_and(|batch| Arc::ptr_eq(&batch, &round.batch))
-        {
-            round.in_work -= 1;
-        }
-        let has_waited = std::mem::take(&mut self.is_held);
-        if has_waited {
-            state.flushing.is_held = false;
-        }
-        let next = state.next_chunk(chunk, (!has_waited).then_some(&self.room.pending_appends));
-        let more = match &next {
-            Next::Nothing => {
-                // Counted under the same lock, so that the next change starts a task.
-                self.is_over = true;
-                self.room.end_flush(&mut state);
-                return next;
-            }
-            Next::Hold => {
-                self.is_held = true;
-                return next;
-            }
-            Next::Pause => return next,
+        state.flushing.end_step(self.step);
+        let may_wait = self.step != Step::Hold;
+        let next = state.next_chunk(chunk, may_wait.then_some(&self.room.pending_appends));
+        self.step = match next {
+            Next::Chunk(_) => Step::Chunk,
+            Next::Pause => Step::Pause,
+            Next::Hold => Step::Hold,
+            Next::Nothing => Step::End,
+        };
+        let more = match next {
             Next::Chunk(_) => {
                 let members = state.room.direct_count();
                 state.flushing.widen(members, &self.runtime)
+            }
+            Next::Pause | Next::Hold => 0,
+            Next::Nothing => {
+                // Counted under the same lock, so that the next change starts a task.
+                self.room.end_flush(&mut state);
+                0
             }
         };
         drop(state);
@@ -362,17 +365,18 @@ impl Task {
 
 impl Drop for Task {
     // The task was given up, because its runtime has ended or a waker has panicked. The members take the events
-    // themselves.
+    // themselves. Another task that is left ends the flush.
     fn drop(&mut self) {
-        if self.is_over {
+        if self.step == Step::End {
             return;
         }
+        let seats: Vec<_> =
+            self.room.lock().room.direct_members(None).map(|(_, seat)| Arc::clone(seat)).collect();
+        // A seat is locked before its room. The flush does not end meanwhile, because this task still counts.
+        let places: Vec<_> = seats.iter().filter_map(|seat| seat.with(|member| member.place())).collect();
         let mut state = self.room.lock();
-        state.flushing.round = None;
-        if self.is_held {
-            state.flushing.is_held = false;
-        }
-        let members = state.room.wake_direct_members();
+        state.flushing.end_step(self.step);
+        let members = state.room.give_up_flush(places);
         let wakers: Vec<_> = members.filter_map(|seat| seat.inbox().push(self.room.name().clone())).collect();
         self.room.end_flush(&mut state);
         drop(state);

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::event::Audience;
 use super::state::Waiting;
-use super::{Cursor, Member, Room, RoomEvent};
+use super::{Cursor, Member, Place, Room, RoomEvent};
 
 /// The newest events of a room, for the members that have taken all events before them.
 ///
@@ -127,9 +127,14 @@ impl<W> Room<W> {
         self.flushed = (flush.to.position, flush.generation);
     }
 
-    /// Returns the wakers of the direct members that are not awake, because a [`flush`](Self::flush) was given up
-    /// before all of them got it.
-    pub fn wake_direct_members(&mut self) -> impl Iterator<Item = &W> {
+    /// Records that a flush is given up before all direct members got it. Returns the wakers of those that are not
+    /// awake. `places` are the [places](Member::place) of the direct members, some of which have got the flush.
+    pub fn give_up_flush(&mut self, places: impl IntoIterator<Item = Place>) -> impl Iterator<Item = &W> {
+        for place in places {
+            if let Some(waiting) = self.members.get_mut(&place.id) {
+                waiting.note_position(place.position);
+            }
+        }
         self.members.values_mut().filter(|waiting| waiting.is_direct).filter_map(Waiting::wake)
     }
 

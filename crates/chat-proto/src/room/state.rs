@@ -327,7 +327,7 @@ impl<W> Room<W> {
     /// Returns the waker of the member at this place, as [`wake`](Self::wake) does.
     pub fn wake_at(&mut self, place: Place) -> Option<&W> {
         let waiting = self.members.get_mut(&place.id)?;
-        waiting.position = waiting.position.max(place.position);
+        waiting.note_position(place.position);
         waiting.wake()
     }
 
@@ -361,6 +361,11 @@ impl<W> Room<W> {
 }
 
 impl<W> Waiting<W> {
+    /// Records the position of the member, which a flush may have moved.
+    pub(super) fn note_position(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
     /// Returns the waker, unless the member is awake.
     pub(super) fn wake(&mut self) -> Option<&W> {
         (!std::mem::replace(&mut self.is_awake, true)).then_some(&self.waker)

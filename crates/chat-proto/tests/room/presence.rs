@@ -120,6 +120,36 @@ fn changes_after_a_flush_that_goes_on_are_kept_for_the_members_that_have_got_it(
     }
 }
 
+#[test]
+fn changes_after_a_flush_that_was_given_up_are_kept_for_the_members_that_have_got_it() {
+    let mut lobby = Room::new(room("lobby"), &Limits::default());
+    let ann = join(&mut lobby, 1, 0);
+    let mut observers = [2, 3].map(|id| Observer::new(&mut lobby, id));
+    for observer in &observers {
+        lobby.write_directly(&observer.member);
+    }
+    lobby.leave(&ann);
+    let flush = lobby.flush().expect("a change");
+    observers[0].see(flush.events());
+    observers[0].member.advance(&flush);
+    let places = observers.each_ref().map(|observer| observer.member.place());
+    assert_eq!(lobby.give_up_flush(places).count(), 2);
+    let _ann = join(&mut lobby, 4, 0);
+    // The next flush has not come to the observers yet.
+    let next = lobby.flush().expect("a change");
+    for number in 0..2_000 {
+        let member = join(&mut lobby, 10 + number as u64, 10 + number);
+        lobby.leave(&member);
+    }
+    assert_eq!(
+        observers.each_ref().map(|observer| observer.member.progress(&next)),
+        [Progress::Behind, Progress::Next]
+    );
+    for observer in &mut observers {
+        observer.take_all(&mut lobby);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Members of this range join, or leave.
