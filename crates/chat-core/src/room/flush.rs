@@ -21,7 +21,6 @@
 //! [outlet]: super::outlet::Outlet
 //! [seat]: super::seat::Seat
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -34,6 +33,7 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::inbox::wake_all;
 use super::live::{Shared, State};
 use super::own_flushes;
 use super::pending_appends::PendingAppends;
@@ -226,14 +226,14 @@ impl Shared {
             match seat.flush(batch) {
                 Flushed::Written(waker) => {
                     written += 1;
-                    waker.into_iter().for_each(Waker::wake);
+                    wake_all(waker);
                 }
                 Flushed::Behind(place) => behind.push(place),
                 Flushed::Done => {}
             }
         }
         if !behind.is_empty() {
-            self.wake_all(&behind).into_iter().for_each(Waker::wake);
+            wake_all(self.note_places(&behind));
         }
         if written > 0
             && let Some(rooms) = self.rooms.upgrade()
@@ -244,9 +244,9 @@ impl Shared {
         }
     }
 
-    /// Records that members have events to take. Returns the wakers of their sessions.
+    /// Records that the members at these places have events to take. Returns the wakers of their sessions.
     #[must_use = "the tasks are woken by the caller"]
-    fn wake_all(&self, places: &[Place]) -> Vec<Waker> {
+    fn note_places(&self, places: &[Place]) -> Vec<Waker> {
         let mut state = self.lock();
         let wake = |place: &Place| {
             state.room.wake_at(*place).and_then(|seat| seat.inbox().push(self.name().clone()))
@@ -364,7 +364,7 @@ impl Task {
 }
 
 impl Drop for Task {
-    // The task was given up, because its runtime has ended or a waker has panicked. The members take the events
+    // The task was given up, because its runtime has ended or its session has panicked. The members take the events
     // themselves. Another task that is left ends the flush.
     fn drop(&mut self) {
         if self.step == Step::End {
@@ -380,9 +380,6 @@ impl Drop for Task {
         let wakers: Vec<_> = members.filter_map(|seat| seat.inbox().push(self.room.name().clone())).collect();
         self.room.end_flush(&mut state);
         drop(state);
-        for waker in wakers {
-            // A panic here would abort the process, if it is another panic that drops the task.
-            let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
+        wake_all(wakers);
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
@@ -51,13 +52,13 @@ impl Inbox {
     /// Records that another connection of the user has moved the marker of a room.
     pub(crate) fn note_read(&self, room: &RoomName, seq: u64) {
         self.updates.change(room, |update| update.read = update.read.max(Some(seq)));
-        self.waker.wake();
+        wake_all(self.waker.take());
     }
 
     /// Records that the user follows a direct room, or that another connection of the user no longer follows a room.
     pub(crate) fn note_follow(&self, room: &RoomName, on: bool) {
         self.updates.change(room, |update| update.followed = Some(on));
-        self.waker.wake();
+        wake_all(self.waker.take());
     }
 
     /// Forgets that another connection no longer follows a room, because this one follows it since then.
@@ -67,5 +68,13 @@ impl Inbox {
 
     pub(crate) fn pop(&self) -> Option<RoomName> {
         self.rooms.lock().pop_front()
+    }
+}
+
+/// Calls wakers, also after one of them has panicked. The others belong to other sessions, which are not woken a second
+/// time.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        let _panicked = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }

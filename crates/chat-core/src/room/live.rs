@@ -13,7 +13,7 @@ use crate::room::budget::{Charge, Holder, Kind};
 use crate::room::flush::{Flushing, SMALL_ROOM};
 use crate::room::pending_appends::PendingAppends;
 use crate::room::repair::Repair;
-use crate::room::{Rooms, Seat, within};
+use crate::room::{Rooms, Seat, wake_all, within};
 use crate::store::Commit;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
@@ -267,13 +267,12 @@ impl Shared {
         }
         let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
-        // Before the wakers, which may panic.
         match flush {
             Some((runtime, true)) => self.start_small_flush(&runtime),
             Some((runtime, false)) => self.spawn_flush(&runtime),
             None => {}
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         if let Some(budget) = over_budget {
             budget.make_space(0);
         }

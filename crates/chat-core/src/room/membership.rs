@@ -1,12 +1,13 @@
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use chat_proto::command::JoinFrom;
 use chat_proto::room::{Delivery, Joined, RoomEvent};
 use tokio::time::{Instant, sleep};
 
-use crate::room::{Admitted, Backoff, BlankSeat, Inbox, LiveRoom, Rooms, Seat, TooManyBlank, within};
+use crate::room::{
+    Admitted, Backoff, BlankSeat, Inbox, LiveRoom, Rooms, Seat, TooManyBlank, wake_all, within,
+};
 use crate::{ErrorCode, JoinError, LogBounds, Page, Range, Role, RoomName, Unavailable, User};
 
 /// The pause after the first read that fails.
@@ -90,7 +91,7 @@ impl Membership {
         let waker = if is_outdated { waker.or(seat.change_rights()) } else { waker };
         let admitted = Some(admitted);
         let membership = Self { rooms, room, seat, replay_to, user, _blank: blank, admitted };
-        waker.into_iter().for_each(Waker::wake);
+        wake_all(waker);
         membership.rooms.publish_announced();
         Ok((membership, joined))
     }
@@ -122,8 +123,8 @@ impl Membership {
         self.stay(admitted);
         // An act since then may have changed them.
         let is_outdated = self.room.state().rights_seq() > admitted.head;
-        if is_outdated && let Some(waker) = self.seat.change_rights() {
-            waker.wake();
+        if is_outdated {
+            self.change_rights();
         }
         if *from != JoinFrom::Now {
             self.replay_to = joined.bounds.head;
@@ -148,7 +149,7 @@ impl Membership {
     }
 
     fn wake(&self) {
-        self.seat.with(|member| self.room.wake(member)).flatten().into_iter().for_each(Waker::wake);
+        wake_all(self.seat.with(|member| self.room.wake(member)).flatten());
     }
 
     /// Returns the `seq` of the last entry that was taken.
@@ -235,7 +236,7 @@ impl Membership {
 
     /// Lets the session decide again if the user may be in the room.
     pub(crate) fn change_rights(&self) {
-        self.seat.change_rights().into_iter().for_each(Waker::wake);
+        wake_all(self.seat.change_rights());
     }
 
     /// Returns the place of the user in the room, and the rights as they were decided last.

@@ -34,7 +34,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use blank::{BlankSeat, TooManyBlank};
 pub(crate) use budget::MemoryBudget;
 pub(crate) use call::{append, ask, change, govern, within};
-pub(crate) use inbox::Inbox;
+pub(crate) use inbox::{Inbox, wake_all};
 pub(crate) use live::LiveRoom;
 pub(crate) use membership::Membership;
 pub(crate) use membership::READ_PAUSE;

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::fair_queue::NoTurn;
-use crate::room::{Inbox, LiveRoom, NotOpened, Rooms, ask, unix_millis, within};
+use crate::room::{Inbox, LiveRoom, NotOpened, Rooms, ask, unix_millis, wake_all, within};
 use crate::stats::count;
 use crate::sync::{Mutex, spawn};
 use crate::{
@@ -241,7 +241,7 @@ impl Rooms {
         let activity = (unread, with.cloned());
         for watcher in watchers {
             watcher.inbox.updates.change(room, |update| update.activity = Some(Box::new(activity.clone())));
-            watcher.inbox.waker.wake();
+            wake_all(watcher.inbox.waker.take());
         }
     }
 

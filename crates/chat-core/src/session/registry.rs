@@ -14,7 +14,7 @@ use super::mechanism::{Mechanism, Open};
 use super::peers::Peers;
 use super::returning::Returning;
 use crate::address::{Addresses, CountedAddress};
-use crate::room::Inbox;
+use crate::room::{Inbox, wake_all};
 use crate::{AdmitError, CloseCode, ConnectionLimits, NodeId, Refusals, User, UserKey};
 
 /// The connections of a chat, and the phase of its drain.
@@ -224,9 +224,9 @@ impl Sessions {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         let index = self.index.lock();
         let waiting = index.reserved.values().filter_map(|reserved| reserved.control.as_ref());
-        let controls = index.admitted.values().flatten().chain(waiting).cloned().collect();
+        let controls: Vec<_> = index.admitted.values().flatten().chain(waiting).cloned().collect();
         drop(index);
-        wake_all(controls);
+        wake_sessions(&controls);
     }
 
     /// Returns the inboxes of the connections of a user.
@@ -255,7 +255,7 @@ impl Sessions {
         controls.iter().for_each(|control| control.kicked.store(true, Ordering::SeqCst));
         drop(index);
         let count = controls.len();
-        wake_all(controls);
+        wake_sessions(&controls);
         count
     }
 
@@ -281,8 +281,8 @@ impl Sessions {
 
 /// Wakes the tasks of sessions. The caller holds no lock: a waker may run a task at once, and the end of a session
 /// locks the index.
-fn wake_all(controls: Vec<Arc<Control>>) {
-    controls.into_iter().for_each(|control| control.inbox.waker.wake());
+fn wake_sessions(controls: &[Arc<Control>]) {
+    wake_all(controls.iter().filter_map(|control| control.inbox.waker.take()));
 }
 
 /// One connection's share of [`ConnectionLimits::max_connections`](crate::ConnectionLimits::max_connections).

@@ -75,21 +75,12 @@ fn a_waker_of_a_session_can_use_the_room() {
         let calls = Arc::<AtomicUsize>::default();
         let mut peers = Vec::new();
         for name in ["ann", "bob"] {
-            let user = User::guest(name).expect("a name");
-            let ticket = chat.admit(Identity::from(user)).expect("admitted");
-            let (chat, calls) = (chat.clone(), Arc::clone(&calls));
-            let mut peer = Peer::new(|wire| async move {
-                let mut session = Box::pin(ticket.serve(wire));
-                std::future::poll_fn(move |cx| {
-                    let (chat, task, calls) = (chat.clone(), cx.waker().clone(), Arc::clone(&calls));
-                    let waker = Waker::from(Arc::new(Inline { chat, task, calls }));
-                    session.poll_unpin(&mut Context::from_waker(&waker))
-                })
-                .await;
-            });
-            assert_eq!(peer.event().await["type"], "welcome");
-            peer.join("lobby").await;
-            peers.push(peer);
+            let (inner, calls) = (chat.clone(), Arc::clone(&calls));
+            let waker = move |task: Waker| {
+                let (chat, calls) = (inner.clone(), Arc::clone(&calls));
+                Waker::from(Arc::new(Inline { chat, task, calls }))
+            };
+            peers.push(member_with_waker(&chat, name, false, waker).await);
         }
         settle().await;
         peers[0].say("hi");
@@ -99,6 +90,72 @@ fn a_waker_of_a_session_can_use_the_room() {
         }
         peers[0].ask(json!({"type": "leave", "room": "lobby"})).await;
         assert!(calls.load(Ordering::SeqCst) > 3);
+    });
+}
+
+/// Returns a member of the lobby whose session has a waker of the test, made from that of its task.
+async fn member_with_waker(
+    chat: &Chat,
+    name: &str,
+    is_direct: bool,
+    waker: impl Fn(Waker) -> Waker + Send + 'static,
+) -> Peer {
+    let user = User::guest(name).expect("a name");
+    let ticket = chat.admit(Identity::from(user)).expect("admitted");
+    let mut peer = Peer::new(|wire| async move {
+        let wire = if is_direct { wire.with_direct() } else { wire };
+        let mut session = Box::pin(ticket.serve(wire));
+        std::future::poll_fn(move |cx| {
+            session.poll_unpin(&mut Context::from_waker(&waker(cx.waker().clone())))
+        })
+        .await;
+    });
+    assert_eq!(peer.event().await["type"], "welcome");
+    peer.join("lobby").await;
+    peer
+}
+
+/// A waker that panics once the test wants it.
+struct Panicking {
+    task: Waker,
+    panics: Arc<AtomicBool>,
+}
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.panics.load(Ordering::SeqCst), "the test's own panic");
+        self.task.wake_by_ref();
+    }
+}
+
+#[test]
+fn a_waker_that_panics_does_not_keep_the_sessions_behind_it_from_waking() {
+    run(|| async {
+        for is_direct in [false, true] {
+            let chat = Chat::default();
+            let (mut peers, mut flags) = (Vec::new(), Vec::new());
+            for _connection in ["phone", "laptop"] {
+                let flag = Arc::<AtomicBool>::default();
+                flags.push(Arc::clone(&flag));
+                let waker = move |task| Waker::from(Arc::new(Panicking { task, panics: Arc::clone(&flag) }));
+                peers.push(member_with_waker(&chat, "ann", is_direct, waker).await);
+            }
+            settle().await;
+            // A room cannot write to them, so it wakes both.
+            peers.iter().for_each(Peer::block);
+            flags[0].store(true, Ordering::SeqCst);
+            post(&chat, 1).await;
+            settle().await;
+            peers[1].unblock();
+            assert_eq!(seqs(&peers[1].events().await), [1]);
+            flags[0].store(false, Ordering::SeqCst);
+            peers[0].ping();
+            settle().await;
+            flags[0].store(true, Ordering::SeqCst);
+            assert_eq!(chat.kick(User::guest("ann").expect("a name")), 2);
+            settle().await;
+            assert_eq!(peers[1].closed_with(), Some(Some(4503)));
+        }
     });
 }
 
