@@ -7,6 +7,7 @@ use chat_core::{Action, Chat, Forbidden, Limits, Range, RateLimits, RoomName, Te
 use chat_testkit::{Frame, Peer, chat, lobby, member, members, pass, seqs, settle, types};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
@@ -147,7 +148,7 @@ async fn messages_from_runtimes_that_do_not_run_afterwards_are_delivered() {
     for _ in 0..2 {
         let chat = chat.clone();
         let posting = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let runtime = Builder::new_current_thread().enable_time().build();
             let runtime = runtime.expect("a runtime");
             runtime.block_on(post(&chat, 1));
             runtime
@@ -181,10 +182,61 @@ async fn a_flush_does_not_wait_for_code_of_the_host() {
     assert_eq!(*frames.lock(), [before, before + 1, before + 2]);
 }
 
+/// Returns two runtimes, each of which runs only while it is used.
+fn runtimes() -> [Runtime; 2] {
+    let build = || Builder::new_current_thread().enable_time().start_paused(true).build();
+    [build(), build()].map(|runtime| runtime.expect("a runtime"))
+}
+
+#[test]
+fn the_flush_of_a_session_does_not_wait_for_the_thread_of_another_member() {
+    let [first, second] = runtimes();
+    let chat = Chat::default();
+    // Bob was there first, and his runtime does not run again.
+    let _bob = first.block_on(member(&chat, "bob"));
+    second.block_on(async {
+        let mut peers = Vec::new();
+        // Too many for one turn of a flush.
+        for number in 0..300 {
+            peers.push(member(&chat, &format!("user{number}")).await);
+        }
+        settle().await;
+        peers.iter().for_each(|peer| drop(peer.taken()));
+        peers[0].say("hi");
+        settle().await;
+        for peer in &mut peers {
+            assert_eq!(seqs(&peer.events().await), [1]);
+        }
+    });
+}
+
+#[test]
+fn the_flushes_of_two_rooms_in_one_turn_do_not_wait_for_the_thread_of_another_member() {
+    let [first, second] = runtimes();
+    let chat = Chat::default();
+    let _bob = first.block_on(async {
+        let mut bob = member(&chat, "bob").await;
+        bob.join("hall").await;
+        bob
+    });
+    second.block_on(async {
+        let [mut ann, mut carl] = members(&chat, ["ann", "carl"]).await;
+        for peer in [&mut ann, &mut carl] {
+            peer.join("hall").await;
+        }
+        carl.events().await;
+        for room in ["lobby", "hall"] {
+            ann.send(json!({"type": "send", "room": room, "body": {"text": "hi"}}));
+        }
+        let events = carl.events().await;
+        let rooms: Vec<_> = events.iter().filter_map(|event| event["room"].as_str()).collect();
+        assert_eq!((rooms, seqs(&events)), (vec!["lobby", "hall"], vec![1, 1]));
+    });
+}
+
 #[test]
 fn members_whose_flush_was_given_up_take_the_events_themselves() {
-    let build = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let (first, second) = (build().expect("a runtime"), build().expect("a runtime"));
+    let [first, second] = runtimes();
     let chat = Chat::default();
     let bob = first.block_on(member(&chat, "bob"));
     let mut ann = second.block_on(member(&chat, "ann"));
@@ -197,8 +249,7 @@ fn members_whose_flush_was_given_up_take_the_events_themselves() {
 
 #[test]
 fn a_flush_needs_no_runtime_of_a_member_that_has_left() {
-    let build = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let (first, second) = (build().expect("a runtime"), build().expect("a runtime"));
+    let [first, second] = runtimes();
     let chat = Chat::default();
     let mut ann = first.block_on(member(&chat, "ann"));
     second.block_on(async {

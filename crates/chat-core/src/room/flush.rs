@@ -2,8 +2,8 @@
 //!
 //! A flush has a batch of events and visits the direct members in chunks. A task takes one chunk after the other; in a
 //! large room several tasks do so. When the last chunk of a flush is done, the next flush takes all events that have
-//! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush to
-//! few members, it writes the flush itself when it has written its own frames: see [`OwnFlushes`](super::OwnFlushes).
+//! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush, it
+//! writes the first chunks itself, when it has written its own frames: see [`OwnFlushes`](super::OwnFlushes).
 //!
 //! A flush to many members costs about the same for one event as for several. A store that answers later splits
 //! messages that come at about the same time. So a flush to many members waits for the appends that are at the store
@@ -43,8 +43,8 @@ use crate::sync::{spawn, workers};
 /// The members of one chunk. Small for shuttle, which checks a few members.
 const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 
-/// The direct members of a room whose flush a session writes itself.
-pub(super) const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
+/// The direct members up to which a flush does not wait for appends.
+const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
 
 /// The chunks that a task writes before other tasks get their turn: about 1 ms with short messages.
 const CHUNKS_PER_TURN: usize = 4;
@@ -198,14 +198,9 @@ impl State {
 }
 
 impl Shared {
-    /// Starts one more task, which [`Flushing`] has counted.
-    pub(super) fn spawn_flush(self: &Arc<Self>, runtime: &Handle) {
-        Task::new(self, runtime).spawn();
-    }
-
-    /// Starts the flush of a room with few members, which [`Flushing`] has counted. The session that is polled on this
-    /// thread writes it, or otherwise a task.
-    pub(super) fn start_small_flush(self: &Arc<Self>, runtime: &Handle) {
+    /// Starts a flush, which [`Flushing`] has counted. The session that is polled on this thread writes the first
+    /// chunks, or otherwise a task of this runtime.
+    pub(super) fn start_flush(self: &Arc<Self>, runtime: Handle) {
         if let Some(task) = own_flushes::add(Task::new(self, runtime)) {
             task.spawn();
         }
@@ -276,8 +271,8 @@ enum Step {
 }
 
 impl Task {
-    fn new(room: &Arc<Shared>, runtime: &Handle) -> Self {
-        Self { room: Arc::clone(room), runtime: runtime.clone(), step: Step::Pause }
+    fn new(room: &Arc<Shared>, runtime: Handle) -> Self {
+        Self { room: Arc::clone(room), runtime, step: Step::Pause }
     }
 
     fn spawn(self) {
@@ -302,7 +297,7 @@ impl Task {
         }
     }
 
-    /// Writes the chunks of one turn, and leaves the rest to a task.
+    /// Writes the chunks of one turn, and leaves the rest to a task of the runtime.
     pub(super) fn run_once(mut self) {
         if self.write_turn() {
             self.spawn();
@@ -353,7 +348,7 @@ impl Task {
         };
         drop(state);
         for _ in 0..more {
-            self.room.spawn_flush(&self.runtime);
+            Self::new(&self.room, self.runtime.clone()).spawn();
         }
         if more > 0 {
             // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.

@@ -10,13 +10,16 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::room::budget::{Charge, Holder, Kind};
-use crate::room::flush::{Flushing, SMALL_ROOM};
+use crate::room::flush::Flushing;
 use crate::room::pending_appends::PendingAppends;
 use crate::room::repair::Repair;
 use crate::room::{Rooms, Seat, wake_all, within};
 use crate::store::Commit;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
+
+/// The members whose runtimes are compared with that of a change.
+const MAX_COMPARED: usize = 64;
 
 /// A room that this process has open: its log, and its members.
 pub(crate) struct LiveRoom {
@@ -267,10 +270,8 @@ impl Shared {
         }
         let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
-        match flush {
-            Some((runtime, true)) => self.start_small_flush(&runtime),
-            Some((runtime, false)) => self.spawn_flush(&runtime),
-            None => {}
+        if let Some(runtime) = flush {
+            self.start_flush(runtime);
         }
         wake_all(wakers);
         if let Some(budget) = over_budget {
@@ -326,15 +327,21 @@ impl State {
         Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
     }
 
-    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush. True if
-    /// the room has few members.
-    fn start_flush(&mut self) -> Option<(Handle, bool)> {
+    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush.
+    ///
+    /// The runtime is that of a member, because that of the change may not run after it. A member in the runtime of the
+    /// change is better than the first one, whose thread may be busy with something else.
+    fn start_flush(&mut self) -> Option<Handle> {
         if !self.room.needs_flush() {
             return None;
         }
-        // The runtime of the change may not run after it.
-        let (_, seat) = self.room.direct_members(None).next()?;
-        self.flushing.start().then(|| (seat.runtime().clone(), self.room.direct_count() <= SMALL_ROOM))
+        let runtimes = || self.room.direct_members(None).map(|(_, seat)| seat.runtime());
+        let first = runtimes().next()?;
+        self.flushing.start().then(|| {
+            let current = Handle::try_current().ok().map(|runtime| runtime.id());
+            let is_current = |runtime: &&Handle| Some(runtime.id()) == current;
+            runtimes().take(MAX_COMPARED).find(is_current).unwrap_or(first).clone()
+        })
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.

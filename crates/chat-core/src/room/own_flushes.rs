@@ -13,12 +13,12 @@ enum Started {
     /// No session is polled.
     #[default]
     Nothing,
-    /// A session is polled, and writes the flush at the end of the poll.
+    /// A session is polled, and begins to write the flush at the end of the poll.
     Collecting(Option<Task>),
 }
 
-/// The flush to few members that one poll of a session starts. The session writes it itself at the end of the poll,
-/// when it has written its own frames. This needs no task. A second room in the same poll gets a task.
+/// The flush that one poll of a session starts. The session writes the first chunks itself at the end of the poll, when
+/// it has written its own frames. So a flush to few members needs no task. A second room in the same poll gets a task.
 ///
 /// Without a call of [`write`](Self::write), for example after a panic, the members take the events themselves.
 #[derive(Debug)]
@@ -37,14 +37,14 @@ impl OwnFlushes {
         Self { is_first: is_first.unwrap_or_default() }
     }
 
-    /// Writes the flush, at the end of the poll.
+    /// Writes the first chunks, at the end of the poll.
     pub(crate) fn write(self) {
         if self.is_first {
             Self::write_started();
         }
     }
 
-    /// Writes the flush now, because code of the host runs next. It may take long.
+    /// Writes the first chunks now, because code of the host runs next. It may take long.
     pub(crate) fn write_started() {
         let task = change(|started| match started {
             Started::Nothing => (Started::Nothing, None),
