@@ -182,6 +182,31 @@ async fn a_flush_does_not_wait_for_code_of_the_host() {
     assert_eq!(*frames.lock(), [before, before + 1, before + 2]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn other_tasks_get_their_turn_after_256_kib_of_long_messages() {
+    let chat = Chat::default();
+    let mut peers = Vec::new();
+    for number in 0..20 {
+        peers.push(member(&chat, &format!("user{number}")).await);
+    }
+    settle().await;
+    let written = || peers.iter().map(Peer::direct_frames).sum::<usize>();
+    let (user, text) = (User::guest("host").expect("a name"), Text::new("x".repeat(3_900)));
+    let before = written();
+    // 60 KiB, which leave in one flush.
+    for _ in 0..15 {
+        chat.post(&lobby(), &user, &text).await.expect("a room in memory");
+    }
+    let mut turns = Vec::new();
+    while turns.iter().sum::<usize>() < 20 * 15 && turns.len() < 100 {
+        let before = written();
+        yield_now().await;
+        turns.push(written() - before);
+    }
+    assert_eq!(written() - before, 20 * 15);
+    assert!(turns.iter().all(|frames| *frames <= 4 * 15), "{turns:?}");
+}
+
 /// Returns two runtimes, each of which runs only while it is used.
 fn runtimes() -> [Runtime; 2] {
     let build = || Builder::new_current_thread().enable_time().start_paused(true).build();

@@ -40,7 +40,7 @@ use super::pending_appends::PendingAppends;
 use super::seat::{Flushed, Seat};
 use crate::sync::{spawn, workers};
 
-/// The members of one chunk. Small for shuttle, which checks a few members.
+/// The most members of one chunk. Small for shuttle, which checks a few members.
 const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 
 /// The direct members up to which a flush does not wait for appends.
@@ -49,7 +49,7 @@ const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
 /// The chunks that a task writes before other tasks get their turn: about 1 ms with short messages.
 const CHUNKS_PER_TURN: usize = 4;
 
-/// The bytes after which other tasks get their turn too.
+/// The bytes that a task writes before other tasks get their turn, unless one member gets more.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// The direct members for which one more task writes.
@@ -62,6 +62,7 @@ const HOLD_LIMIT: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Batch {
     flush: Flush,
+    payload_bytes: usize,
     frames: OnceLock<Bytes>,
 }
 
@@ -102,7 +103,8 @@ enum Next {
 
 impl Batch {
     fn new(flush: Flush) -> Self {
-        Self { flush, frames: OnceLock::new() }
+        let payload_bytes = flush.events().iter().map(|event| event.frame.len()).sum();
+        Self { flush, payload_bytes, frames: OnceLock::new() }
     }
 
     pub(super) fn flush(&self) -> &Flush {
@@ -119,8 +121,9 @@ impl Batch {
         self.flush.events().len() as u64
     }
 
-    fn payload_bytes(&self) -> u64 {
-        self.flush.events().iter().map(|event| event.frame.len() as u64).sum()
+    /// Returns the number of members in a chunk, which is written in one turn.
+    fn chunk_members(&self) -> usize {
+        (BYTES_PER_TURN / self.payload_bytes.max(1)).clamp(1, CHUNK)
     }
 }
 
@@ -172,12 +175,13 @@ impl State {
                 continue;
             };
             if !round.is_begun {
-                let members = self.room.direct_members(round.after).take(CHUNK);
+                let chunk_members = round.batch.chunk_members();
+                let members = self.room.direct_members(round.after).take(chunk_members);
                 chunk.extend(members.map(|(id, seat)| {
                     round.after = Some(id);
                     Arc::clone(seat)
                 }));
-                round.is_begun = chunk.len() < CHUNK;
+                round.is_begun = chunk.len() < chunk_members;
                 if !chunk.is_empty() {
                     round.in_work += 1;
                     round.chunks += 1;
@@ -216,7 +220,7 @@ impl Shared {
     }
 
     fn write_chunk(&self, chunk: &mut Vec<Arc<Seat>>, batch: &Batch) {
-        let (mut written, mut behind) = (0, Vec::new());
+        let (mut written, mut behind) = (0_u64, Vec::new());
         for seat in chunk.drain(..) {
             match seat.flush(batch) {
                 Flushed::Written(waker) => {
@@ -234,7 +238,7 @@ impl Shared {
             && let Some(rooms) = self.rooms.upgrade()
         {
             // One addition to each for a chunk needs no part of its own.
-            rooms.counters.bytes_sent.add(0, written * batch.payload_bytes());
+            rooms.counters.bytes_sent.add(0, written * batch.payload_bytes as u64);
             rooms.counters.delivered_directly.add(0, written * batch.count());
         }
     }
@@ -313,9 +317,10 @@ impl Task {
                 Next::Pause | Next::Hold => return true,
                 Next::Nothing => return false,
             };
-            bytes += chunk.len() * batch.frames().len();
+            let chunk_bytes = chunk.len() * batch.payload_bytes;
+            bytes += chunk_bytes;
             self.room.write_chunk(&mut chunk, &batch);
-            if bytes > BYTES_PER_TURN {
+            if bytes + chunk_bytes > BYTES_PER_TURN {
                 break;
             }
         }
