@@ -115,3 +115,20 @@ async fn a_close_of_the_peer_is_echoed_although_the_chat_drains() {
         "{frames:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_dropped_leaves_its_connection_to_no_other_task() {
+    let (store, chat) = Store::with_chat(Limits::default());
+    let mut ann = connect(&chat, "ann").await;
+    assert_eq!(ann.ask(json!({"type": "follow", "room": "lobby", "on": true})).await["type"], "done");
+    let bob = member(&chat, "bob").await;
+    // The task that counts for the followers waits for the store.
+    store.standing(Mode::Hangs);
+    bob.say("hi");
+    settle().await;
+    let asked = store.standings();
+    ann.kill();
+    settle().await;
+    assert!(ann.is_released());
+    assert!(asked > 0, "a task has the inbox of the connection");
+}

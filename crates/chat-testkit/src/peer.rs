@@ -221,6 +221,11 @@ impl Peer {
         self.session.abort();
     }
 
+    /// Returns true if the chat has no part of the connection any more, so that a socket would be closed.
+    pub fn is_released(&self) -> bool {
+        Arc::strong_count(&self.line) == 1
+    }
+
     /// Returns true if the task of the session has ended without a panic.
     pub async fn is_over(&mut self) -> bool {
         settle().await;

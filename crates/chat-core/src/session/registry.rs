@@ -456,5 +456,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.end_session();
+        // The host may have dropped the session. Tasks that still have the inbox must not keep the socket open.
+        self.inbox().outlet.detach();
     }
 }
