@@ -105,7 +105,7 @@ impl LineLimit {
         Arc::new(Self { started: Instant::now(), counts: Mutex::new(Counts::new(per_address, all)), log })
     }
 
-    /// Counts an event that has this number of lines. Returns true if they are to be written.
+    /// Counts an event that has this number of lines. Returns true if they must be written.
     pub(crate) fn record(self: &Arc<Self>, address: Option<IpAddr>, lines: u32) -> bool {
         let now = self.started.elapsed();
         let (has_lines, is_first) = self.counts.lock().record(address.map(CountedAddress::of), lines, now);

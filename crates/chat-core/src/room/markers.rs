@@ -67,7 +67,7 @@ impl Rooms {
     }
 
     /// Tells the other nodes that this one has stored an entry of a room: they may have followers of it, and may not
-    /// have it open. They hear of it before that of which the caller tells them next.
+    /// have it open. The notice comes before those that the caller publishes later.
     pub(super) fn announce_activity(self: &Arc<Self>, room: &RoomName) {
         if self.nodes.is_alone() {
             return;

@@ -156,7 +156,7 @@ impl Rooms {
         });
     }
 
-    /// Changes what is to be counted in a room, and starts the task that counts, unless it runs.
+    /// Records that a task must count in a room, for all followers or for some, and starts the task, unless it runs.
     fn count_after(self: &Arc<Self>, room: &RoomName, change: impl FnOnce(&mut Watched)) {
         let runtime = {
             let mut rooms = self.watchers.rooms.lock();

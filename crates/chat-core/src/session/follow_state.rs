@@ -13,16 +13,16 @@ use crate::room::{Backoff, READ_PAUSE, Rooms, within};
 use crate::sync::spawn;
 use crate::{MarkerError, RoomName, UserKey};
 
-/// Changes of one user that wait. It is more than the rooms of which connections get the activity by default.
+/// The maximum number of changes of one user that wait. By default, a connection gets the activity of fewer rooms.
 const MAX_CHANGES: usize = 1_024;
 
-/// The changes of which the connections of users were not told yet: a room, and true if the user follows it. A task
-/// tells the connections of each of these users.
+/// The changes that the connections of users do not know yet: a room, and true if the user follows it. A task notifies
+/// the connections of each of these users.
 #[derive(Debug, Default)]
 pub(super) struct FollowChanges(Mutex<HashMap<UserKey, BTreeSet<(RoomName, bool)>>>);
 
 impl FollowChanges {
-    /// Adds a change. Returns true if no task tells the connections of the user. If too many changes wait, it is
+    /// Adds a change. Returns true if no task notifies the connections of the user. If too many changes wait, it is
     /// dropped: a connection learns of it when it asks for its rooms again.
     fn add(&self, user: &UserKey, change: (RoomName, bool)) -> bool {
         let mut users = self.0.lock();
@@ -56,8 +56,8 @@ impl FollowChanges {
     }
 }
 
-/// The task that tells the connections of a user.
-struct Teller {
+/// The task that notifies the connections of a user.
+struct Notifier {
     sessions: Arc<Sessions>,
     rooms: Arc<Rooms>,
     reads: Arc<ReadQueues>,
@@ -67,8 +67,9 @@ struct Teller {
 }
 
 impl Sessions {
-    /// Tells the connections of a user that the user follows a room, or no longer, if the store has it so. The news may
-    /// be late, and the user may have changed it since. A store that fails is asked again until it works.
+    /// Notifies the connections of a user that the user follows a room, or no longer follows it, if the store has the
+    /// same state. The change may be late, and the user may have made another one since. A store that fails is asked
+    /// again until it works.
     pub(crate) fn announce_follow(
         self: &Arc<Self>,
         rooms: &Arc<Rooms>,
@@ -81,15 +82,15 @@ impl Sessions {
         }
         let (sessions, rooms, reads) = (Arc::clone(self), Arc::clone(rooms), Arc::clone(reads));
         // Nobody waits for it, so the time of an answer does not tell if another user is connected.
-        spawn(&runtime, Teller { sessions, rooms, reads, user, done: false }.run());
+        spawn(&runtime, Notifier { sessions, rooms, reads, user, done: false }.run());
     }
 }
 
-impl Teller {
+impl Notifier {
     async fn run(mut self) {
         let mut backoff = Backoff::new(READ_PAUSE);
         while let Some(changes) = self.sessions.follow_changes.take(&self.user, &self.sessions) {
-            if self.tell(&changes).await {
+            if self.notify(&changes).await {
                 backoff.reset();
             } else {
                 self.sessions.follow_changes.put_back(&self.user, changes);
@@ -99,9 +100,9 @@ impl Teller {
         self.done = true;
     }
 
-    /// Tells the connections of these changes. Returns false if the store has failed.
-    async fn tell(&self, changes: &BTreeSet<(RoomName, bool)>) -> bool {
-        // In turn with the commands of the user, which tell the connections too.
+    /// Notifies the connections of these changes. Returns false if the store has failed.
+    async fn notify(&self, changes: &BTreeSet<(RoomName, bool)>) -> bool {
+        // In turn with the commands of the user, which notify the connections too.
         let Ok(_turn) = self.reads.count(self.user.clone()).await else { return false };
         let followed = match within(&self.rooms, self.rooms.store.followed(&self.user)).await {
             Ok(followed) => followed,
@@ -116,7 +117,7 @@ impl Teller {
     }
 }
 
-impl Drop for Teller {
+impl Drop for Notifier {
     // If the runtime of the task has ended, or the store has panicked, the next change starts another one.
     fn drop(&mut self) {
         if !self.done {

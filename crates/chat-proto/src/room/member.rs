@@ -29,7 +29,7 @@ pub struct Place {
     pub(super) position: u64,
 }
 
-/// The events that the tail has dropped and that a member is still to take.
+/// The events that the tail has dropped and that a member has not taken yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Missed {
     /// The last `occupancy` event.

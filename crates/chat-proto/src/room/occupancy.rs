@@ -114,7 +114,7 @@ impl<W> Room<W> {
     }
 
     /// Gives a member that is behind the tail the last `occupancy` event, if the tail has dropped it. All changes of
-    /// presence that are still to be taken are newer.
+    /// presence that it has not taken are newer.
     pub(super) fn collect_occupancy(&self, member: &mut Member) {
         if member.starts != self.occupancy.starts {
             member.starts = self.occupancy.starts;
