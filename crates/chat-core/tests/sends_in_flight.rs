@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{Action, Authorize, Chat, Forbidden, Limits, RoomName, User};
-use chat_testkit::{Mode, Peer, Store, member, settle};
+use chat_core::{Action, Authorize, Chat, Forbidden, Limits, RateLimits, RoomName, User};
+use chat_testkit::{Mode, Peer, Store, member, seqs, settle};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -91,6 +91,36 @@ async fn the_first_message_of_a_room_is_in_flight_alone() {
     assert_eq!(store.appends(), 1);
     store.append(Mode::Works);
     assert_eq!(replies(&mut ann).await, in_order(5, "sent"));
+}
+
+/// A store may commit the messages of many sessions together, and answer each of them when another one is polled.
+#[tokio::test(start_paused = true)]
+async fn messages_in_flight_are_polled_although_their_sender_takes_no_replies() {
+    let (store, chat) =
+        Store::with_chat(Limits::default().with(|limits| limits.rates = RateLimits::unlimited()));
+    store.keep_order();
+    let mut ann = writer(&store, &chat).await;
+    let mut bob = member(&chat, "bob").await;
+    settle().await;
+    bob.events().await;
+    ann.block();
+    // With a few of the replies to the messages, these are all that may wait.
+    for _ in 0..60 {
+        ann.send(json!({"type": "ping"}));
+    }
+    send_all(&ann, 16);
+    settle().await;
+    assert_eq!((store.appends(), ann.unread()), (1 + 16, 0));
+    store.append(Mode::Works);
+    assert_eq!(seqs(&bob.events().await), (2..=17).collect::<Vec<_>>());
+    ann.unblock();
+    settle().await;
+    ann.send(json!({"type": "ping"}));
+    let mut sent = Vec::new();
+    while sent.len() < 16 {
+        sent.extend(replies(&mut ann).await);
+    }
+    assert_eq!(sent, in_order(16, "sent"));
 }
 
 /// A host that allows one action for each permit.

@@ -94,8 +94,7 @@ impl Done {
 impl<C: Connection> Driver<'_, C> {
     pub(super) fn poll_operation(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.may_reply() || self.owes_bytes() {
-            // A read goes on, because others wait for its turn.
-            self.poll_read(cx);
+            self.poll_shared(cx);
             return false;
         }
         if !self.in_flight.is_empty() && self.ticket.authorize.is_some() {
@@ -179,13 +178,15 @@ impl<C: Connection> Driver<'_, C> {
         moved
     }
 
-    /// Polls the read in flight, and keeps its answer.
-    fn poll_read(&mut self, cx: &mut Context<'_>) {
-        if let Some(InFlight { work, .. }) = self.in_flight.first_mut()
-            && let Work::Waiting(Kind::Read, operation) = work
-            && let Poll::Ready(done) = operation.poll_unpin(cx)
-        {
-            *work = Work::answered(done.unwrap_or_else(Done::from).into_outcome());
+    /// Polls the operations in flight for which others may wait, and keeps their answers: they wait for the turn of a
+    /// read, and for what the poll of an append does for its whole batch.
+    fn poll_shared(&mut self, cx: &mut Context<'_>) {
+        for InFlight { work, .. } in &mut self.in_flight {
+            if let Work::Waiting(Kind::Read | Kind::Append, operation) = work
+                && let Poll::Ready(done) = operation.poll_unpin(cx)
+            {
+                *work = Work::answered(done.unwrap_or_else(Done::from).into_outcome());
+            }
         }
     }
 

@@ -13,8 +13,6 @@ mod rules;
 mod schema;
 mod staged;
 
-use std::collections::BTreeSet;
-
 use rusqlite::Connection;
 
 pub(crate) use change::{ACT_KIND, ChangeRecord, PURGE_KIND, kind_column};
@@ -33,7 +31,7 @@ pub(crate) use rules::{
 #[cfg(test)]
 pub(crate) use schema::schema_of_version;
 pub(crate) use schema::{APPLICATION_ID, VERSION, migrate};
-pub(crate) use staged::{move_left, move_staged};
+pub(crate) use staged::{Moved, StuckRooms, move_left, move_staged};
 
 /// Size up to which each opening checks all pages of a database, in bytes.
 pub(crate) const FULL_CHECK_LIMIT: u64 = 256 * 1024 * 1024;
@@ -47,8 +45,8 @@ pub(crate) struct LockedDatabase {
     pub(crate) times: StoreTimes,
     pub(crate) mark: CommitMarkFile,
     pub(crate) erasures: ErasureList,
-    /// The ids of the rooms that have staged messages which cannot be moved.
-    pub(crate) stuck: BTreeSet<i64>,
+    /// The rooms that have staged messages which cannot be moved.
+    pub(crate) stuck: StuckRooms,
     /// The purges that were interrupted.
     pub(crate) purges: Vec<Purge>,
     /// Held until the writer thread ends.

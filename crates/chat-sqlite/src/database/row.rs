@@ -19,6 +19,11 @@ pub(crate) fn message_id(room: i64, seq: u64) -> i64 {
     (room << SEQ_BITS) | i64::try_from(seq.min(LAST_SEQ)).unwrap_or(i64::MAX)
 }
 
+/// Returns the number of the room of a message's id.
+pub(crate) fn room_of(id: i64) -> i64 {
+    id >> SEQ_BITS
+}
+
 /// Returns the `seq` of a message's id.
 pub(crate) fn seq_of(id: i64) -> u64 {
     id.unsigned_abs() & LAST_SEQ
@@ -118,7 +123,7 @@ mod tests {
         for room in [1, 2, LAST_ROOM] {
             for seq in [0, 1, LAST_SEQ] {
                 let id = message_id(room, seq);
-                assert_eq!((id >> SEQ_BITS, seq_of(id)), (room, seq));
+                assert_eq!((room_of(id), seq_of(id)), (room, seq));
             }
             assert_eq!(message_id(room, u64::MAX), message_id(room, LAST_SEQ));
         }

@@ -1,124 +1,188 @@
 //! The messages that are stored in the order of their arrival, until they are moved to the tables ordered by room.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chat_core::RoomName;
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 
-use super::row::message_id;
+use super::row::room_of;
 
-/// The ids of all messages.
-const ALL: (i64, i64) = (0, i64::MAX);
+/// The rooms whose staged messages cannot be moved, because their tables are damaged. They take no writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StuckRooms {
+    /// Their names, by their ids. A room without a readable name takes no writes anyway.
+    names: BTreeMap<i64, Option<RoomName>>,
+}
 
-/// Moves all staged messages and their keys, but not those of the rooms in `stuck`. A room whose messages cannot be
-/// moved, because its pages are damaged, is added to `stuck`: they stay where they are, and can be read.
-pub(crate) fn move_staged(transaction: &Transaction<'_>, stuck: &mut BTreeSet<i64>) -> rusqlite::Result<()> {
-    if attempt(transaction, ALL, stuck)? {
-        return Ok(());
+/// The messages that were moved.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// The ids of their rooms.
+    pub(crate) rooms: BTreeSet<i64>,
+    /// Bytes of their frames.
+    pub(crate) bytes: usize,
+}
+
+/// A row of the table `staged`: the columns of `messages`, then those of a key.
+struct StagedRow {
+    id: i64,
+    message: [Value; 5],
+    key: [Value; 3],
+}
+
+impl StuckRooms {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
-    for room in staged_rooms(transaction)?.difference(&stuck.clone()) {
-        let range = (message_id(*room, 0), message_id(*room, u64::MAX));
-        if !attempt(transaction, range, stuck)? {
+
+    /// Returns `true` if the room with this id is one of them.
+    pub(crate) fn contains_id(&self, room: i64) -> bool {
+        self.names.contains_key(&room)
+    }
+
+    /// Returns `true` if the room with this name is one of them.
+    pub(crate) fn contains(&self, room: &RoomName) -> bool {
+        self.names.values().flatten().any(|name| name == room)
+    }
+
+    /// Logs the rooms that were not among these rooms before, and those that are no longer among them.
+    pub(crate) fn log_changes(&self, before: &Self) {
+        for room in self.names.keys().filter(|room| !before.contains_id(**room)) {
             tracing::error!(
                 room,
                 "room damaged: its new messages are not in its table, and it takes no writes"
             );
-            stuck.insert(*room);
+        }
+        for room in before.names.keys().filter(|room| !self.contains_id(**room)) {
+            tracing::info!(room, "room takes writes again: its new messages are in its table");
         }
     }
-    Ok(())
+
+    /// Returns the ids as a JSON array.
+    fn ids(&self) -> String {
+        let ids: Vec<_> = self.names.keys().map(ToString::to_string).collect();
+        format!("[{}]", ids.join(","))
+    }
+}
+
+impl StagedRow {
+    fn frame_bytes(&self) -> usize {
+        match &self.message[2] {
+            Value::Blob(frame) => frame.len(),
+            // The table takes only blobs.
+            _ => 0,
+        }
+    }
+}
+
+/// Moves all staged messages and their keys, but not those of the rooms in `stuck`. A room whose messages cannot be
+/// moved, because its pages are damaged, is added to `stuck`: they stay where they are, and can be read.
+///
+/// The transaction must have written nothing yet: another one takes its place for each damaged room, because SQLite
+/// either ends a transaction that has met damage, or lets it write nothing more.
+pub(crate) fn move_staged(transaction: &Transaction<'_>, stuck: &mut StuckRooms) -> rusqlite::Result<Moved> {
+    loop {
+        let rows = take_staged(transaction, stuck)?;
+        match insert(transaction, &rows)? {
+            None => {
+                let rooms = rows.iter().map(|row| room_of(row.id)).collect();
+                let bytes = rows.iter().map(StagedRow::frame_bytes).sum();
+                return Ok(Moved { rooms, bytes });
+            }
+            Some((room, error)) if is_damage(&error) => {
+                stuck.names.insert(room, room_name(transaction, room));
+                if !transaction.is_autocommit() {
+                    transaction.execute_batch("ROLLBACK")?;
+                }
+                transaction.execute_batch("BEGIN IMMEDIATE")?;
+            }
+            Some((_, error)) => return Err(error),
+        }
+    }
 }
 
 /// Moves the messages that an earlier process has staged. Returns the rooms whose messages cannot be moved.
-pub(crate) fn move_left(connection: &mut Connection) -> rusqlite::Result<BTreeSet<i64>> {
+pub(crate) fn move_left(connection: &mut Connection) -> rusqlite::Result<StuckRooms> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut stuck = BTreeSet::new();
+    let mut stuck = StuckRooms::default();
     if transaction.query_row("SELECT EXISTS (SELECT 1 FROM staged)", (), |row| row.get(0))? {
         move_staged(&transaction, &mut stuck)?;
         transaction.commit()?;
     }
+    stuck.log_changes(&StuckRooms::default());
     Ok(stuck)
 }
 
-fn staged_rooms(transaction: &Transaction<'_>) -> rusqlite::Result<BTreeSet<i64>> {
-    let mut rooms = transaction.prepare_cached("SELECT DISTINCT id >> 36 FROM staged")?;
-    rooms.query_map((), |row| row.get(0))?.collect()
-}
-
-/// Moves the staged messages with these ids, or returns `false` and moves none if their tables are damaged.
-fn attempt(transaction: &Transaction<'_>, ids: (i64, i64), stuck: &BTreeSet<i64>) -> rusqlite::Result<bool> {
-    transaction.execute_batch("SAVEPOINT staged")?;
-    match move_range(transaction, ids, stuck) {
-        Ok(()) => transaction.execute_batch("RELEASE staged").map(|()| true),
-        Err(error) if is_damage(&error) => {
-            // SQLite has ended the whole transaction after some errors of the disk.
-            let undone = transaction.execute_batch("ROLLBACK TO staged; RELEASE staged");
-            undone.map(|()| false).map_err(|_| error)
+/// Removes the staged messages, but not those of the rooms in `stuck`, and returns them in the order of their ids.
+fn take_staged(transaction: &Transaction<'_>, stuck: &StuckRooms) -> rusqlite::Result<Vec<StagedRow>> {
+    let sql = "SELECT id, at, sum, frame, guest, connection, slot, open_ms, digest FROM staged";
+    let mut select = transaction.prepare_cached(sql)?;
+    let mut rows = select.query(())?;
+    let mut taken = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if !stuck.contains_id(room_of(id)) {
+            let message = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+            taken.push(StagedRow { id, message, key: [row.get(6)?, row.get(7)?, row.get(8)?] });
         }
-        Err(error) => Err(error),
     }
-}
-
-fn move_range(transaction: &Transaction<'_>, ids: (i64, i64), stuck: &BTreeSet<i64>) -> rusqlite::Result<()> {
-    let rooms: Vec<_> = stuck.iter().map(ToString::to_string).collect();
-    let rooms = format!("[{}]", rooms.join(","));
-    let sql = "INSERT INTO keys (id, slot, at, open_ms, digest)
-        SELECT id, slot, at, open_ms, digest FROM staged WHERE id BETWEEN ?1 AND ?2
-            AND id >> 36 NOT IN (SELECT value FROM json_each(?3)) AND slot IS NOT NULL ORDER BY id";
-    transaction.prepare_cached(sql)?.execute((ids.0, ids.1, &rooms))?;
-    let messages = staged_messages(transaction, ids, &rooms)?;
-    // The pages that this frees become pages of the other table, so that each is written once.
-    if ids == ALL && stuck.is_empty() {
+    // The pages that this frees become pages of the other tables, so that each is written once.
+    if stuck.is_empty() {
         // Without a condition, SQLite frees the pages without a look at each row.
         transaction.prepare_cached("DELETE FROM staged")?.execute(())?;
     } else {
-        let sql = "DELETE FROM staged WHERE id BETWEEN ?1 AND ?2
-            AND id >> 36 NOT IN (SELECT value FROM json_each(?3))";
-        transaction.prepare_cached(sql)?.execute((ids.0, ids.1, &rooms))?;
+        let sql = "DELETE FROM staged WHERE id >> 36 NOT IN (SELECT value FROM json_each(?1))";
+        transaction.prepare_cached(sql)?.execute([stuck.ids()])?;
     }
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO messages (id, at, sum, frame, guest, connection) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    for message in messages {
-        insert.execute(message)?;
-    }
-    Ok(())
+    taken.sort_unstable_by_key(|row| row.id);
+    Ok(taken)
 }
 
-/// Returns the columns of the staged messages with these ids, in the order of the ids, but not those of the rooms of a
-/// JSON array.
-fn staged_messages(
+/// Adds messages and their keys to the tables of their rooms. Returns the first room whose tables do not take one, with
+/// the error.
+fn insert(
     transaction: &Transaction<'_>,
-    ids: (i64, i64),
-    rooms: &str,
-) -> rusqlite::Result<Vec<[Value; 6]>> {
-    let sql = "SELECT id, at, sum, frame, guest, connection FROM staged WHERE id BETWEEN ?1 AND ?2
-        AND id >> 36 NOT IN (SELECT value FROM json_each(?3))";
-    let mut messages = transaction
-        .prepare_cached(sql)?
-        .query_map((ids.0, ids.1, rooms), |row| {
-            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?])
-        })?
-        .collect::<rusqlite::Result<Vec<[Value; 6]>>>()?;
-    messages.sort_unstable_by_key(|[id, ..]| match id {
-        Value::Integer(id) => *id,
-        // The table takes no other ids.
-        _ => 0,
-    });
-    Ok(messages)
+    rows: &[StagedRow],
+) -> rusqlite::Result<Option<(i64, rusqlite::Error)>> {
+    let mut insert_message = transaction.prepare_cached(
+        "INSERT INTO messages (id, at, sum, frame, guest, connection) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut insert_key = transaction
+        .prepare_cached("INSERT INTO keys (id, at, slot, open_ms, digest) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for row in rows {
+        let StagedRow { id, message: [at, sum, frame, guest, connection], key: [slot, open_ms, digest] } =
+            row;
+        let mut inserted = insert_message.execute((id, at, sum, frame, guest, connection));
+        if inserted.is_ok() && *slot != Value::Null {
+            inserted = insert_key.execute((id, at, slot, open_ms, digest));
+        }
+        if let Err(error) = inserted {
+            return Ok(Some((room_of(*id), error)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the name of a room, or `None` if it cannot be read.
+fn room_name(transaction: &Transaction<'_>, room: i64) -> Option<RoomName> {
+    let mut name = transaction.prepare_cached("SELECT name FROM rooms WHERE id = ?1").ok()?;
+    let name: String = name.query_row([room], |row| row.get(0)).ok()?;
+    name.parse().ok()
 }
 
 /// Returns `true` if the error may be that of some pages only.
 fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseCorrupt
-                | ErrorCode::ConstraintViolation
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::Unknown
-        )
-    )
+    let Some(error) = error.sqlite_error() else { return false };
+    match error.code {
+        ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation | ErrorCode::Unknown => true,
+        // A page that cannot be written may be one of any room. SQLite reports EIO of a read as a corrupt page.
+        ErrorCode::SystemIoFailure => matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_DATA
+        ),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +193,7 @@ mod tests {
     use crate::Durability;
     use crate::database::connection::{checkpoint, open_writer};
     use crate::database::migrate;
+    use crate::database::row::message_id;
 
     const ROOMS: i64 = 64;
 

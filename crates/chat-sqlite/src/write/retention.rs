@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_core::RoomLimits;
@@ -7,6 +6,7 @@ use rusqlite::Transaction;
 use super::batch::delete_markers;
 use super::clock::Now;
 use super::key_counts::KeyCounts;
+use crate::database::StuckRooms;
 use crate::database::row::{message_id, seq_of};
 
 /// The largest number of rows that one step deletes per room and table, and of rooms that it visits.
@@ -62,7 +62,7 @@ impl RetentionSweep {
         policy: RetentionPolicy,
         now: Now,
         key_counts: &mut KeyCounts,
-        stuck: &BTreeSet<i64>,
+        stuck: &StuckRooms,
         is_open: impl Fn(&str) -> bool,
     ) -> rusqlite::Result<SweepStep> {
         let mut rooms = transaction.prepare_cached(
@@ -86,7 +86,7 @@ impl RetentionSweep {
         let mut last_room = self.last_room;
         for room in rows {
             // The table lacks messages of such a room.
-            if stuck.contains(&room.id) {
+            if stuck.contains_id(room.id) {
                 last_room = room.id;
                 continue;
             }

@@ -1,7 +1,5 @@
 //! Transactions with and without staged messages.
 
-use std::collections::BTreeSet;
-
 use rusqlite::Transaction;
 
 use super::batch::Prepared;
@@ -10,7 +8,7 @@ use super::error::WriteError;
 use super::queue::AppendRequest;
 use super::room_rows::RoomRows;
 use super::staging::Staging;
-use crate::database::{ErasureList, move_staged};
+use crate::database::{ErasureList, Moved, StuckRooms, move_staged};
 use crate::search::Indexer;
 
 /// Messages that are staged before they are moved. A read of a room looks at all of them.
@@ -24,7 +22,7 @@ const MAX_MEAN_BYTES: usize = 1_024;
 
 impl Staging {
     /// Returns `true` if the appends of a transaction need no table that is ordered by room: they are new messages
-    /// without links to rooms whose rows are known, markers, and rooms to follow.
+    /// without links to rooms whose rows are known, markers, rooms to follow, and writes that are refused.
     pub(super) fn admits(&self, requests: &[AppendRequest], rows: &RoomRows) -> bool {
         let body = |request: &AppendRequest| match &request.entry {
             Prepared::Message(prepared) => prepared.message.body.get().len(),
@@ -34,48 +32,51 @@ impl Staging {
         has_place
             && requests.iter().map(body).sum::<usize>() <= MAX_MEAN_BYTES * requests.len()
             && requests.iter().all(|request| match &request.entry {
+                Prepared::Marker(_) | Prepared::Follow(_) => true,
+                entry if self.stuck.contains(entry.room()) => true,
                 Prepared::Message(prepared) => {
                     prepared.message.links.is_none()
-                        && rows
-                            .get(&prepared.room)
-                            .is_some_and(|row| row.last_at.is_some() && !self.stuck.contains(&row.id))
+                        && rows.get(&prepared.room).is_some_and(|row| row.last_at.is_some())
                 }
-                Prepared::Marker(_) | Prepared::Follow(_) => true,
                 Prepared::Change(_) | Prepared::Act(_) | Prepared::Purge(_) => false,
             })
     }
 
-    /// Runs a transaction that stages messages. See [`WriteConnection::transact`].
+    /// Runs a transaction that stages messages. `work` gets the rooms that take no writes. See
+    /// [`WriteConnection::transact`].
     pub(super) fn stage<T>(
         &mut self,
         connection: &mut WriteConnection,
-        work: impl FnOnce(&Transaction<'_>, &mut Self) -> rusqlite::Result<(bool, T)>,
+        work: impl FnOnce(&Transaction<'_>, &mut Self, &StuckRooms) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, WriteError> {
-        let written = connection.transact(|transaction, _| work(transaction, self));
+        let stuck = self.stuck.clone();
+        let written = connection.transact(|transaction, _| work(transaction, self, &stuck));
         self.is_unknown |= written.is_err();
         written
     }
 
-    /// Runs a transaction that finds all messages in their tables, except those of the rooms in the set that `work`
-    /// gets. See [`WriteConnection::transact`].
+    /// Runs a transaction that finds all messages in their tables, except those of the rooms that `work` gets. See
+    /// [`WriteConnection::transact`].
     pub(super) fn transact<T>(
         &mut self,
         connection: &mut WriteConnection,
         indexer: &Indexer,
-        work: impl FnOnce(&Transaction<'_>, &mut ErasureList, &BTreeSet<i64>) -> rusqlite::Result<(bool, T)>,
+        work: impl FnOnce(&Transaction<'_>, &mut ErasureList, &StuckRooms) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, WriteError> {
-        let must_move = self.messages > 0 || self.is_unknown;
-        let stuck = &mut self.stuck;
+        let must_move = self.messages > 0 || self.is_unknown || self.retries_stuck;
+        let mut stuck = if self.retries_stuck { StuckRooms::default() } else { self.stuck.clone() };
+        let mut moved = Moved::default();
         let value = connection.transact(|transaction, erasures| {
             if must_move {
-                move_staged(transaction, stuck)?;
+                moved = move_staged(transaction, &mut stuck)?;
             }
-            let (has_written, value) = work(transaction, erasures, stuck)?;
-            Ok((has_written || must_move, value))
+            let (has_written, value) = work(transaction, erasures, &stuck)?;
+            Ok((has_written || !moved.rooms.is_empty(), value))
         });
         match &value {
             Ok(_) if must_move => {
-                let moved = self.take();
+                stuck.log_changes(&self.stuck);
+                *self = Self::with_stuck(stuck);
                 indexer.add(moved.bytes, moved.rooms, false);
             }
             Ok(_) => {}
@@ -87,7 +88,7 @@ impl Staging {
 
     /// Lets the next transaction try the rooms again whose messages cannot be moved.
     pub(super) fn retry_stuck(&mut self) {
-        self.is_unknown |= !std::mem::take(&mut self.stuck).is_empty();
+        self.retries_stuck = !self.stuck.is_empty();
     }
 
     /// Moves all staged messages to their tables.

@@ -1,8 +1,9 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rusqlite::{CachedStatement, Statement, Transaction};
 
+use crate::database::StuckRooms;
 use crate::database::row::slot_owner;
 
 /// The longest time for which a message is staged, as long as the disk can be written to.
@@ -20,14 +21,14 @@ const MAX_TIME: Duration = Duration::from_secs(1);
 pub(crate) struct Staging {
     /// The keys of the staged messages, by their slots.
     keys: HashMap<Box<[u8]>, StoredKey>,
-    /// The ids of the rooms.
-    pub(super) rooms: BTreeSet<i64>,
     pub(super) messages: usize,
     pub(super) bytes: usize,
     /// The time since which there are staged messages.
     pub(super) since: Option<Instant>,
     /// The rooms whose messages cannot be moved.
-    pub(super) stuck: BTreeSet<i64>,
+    pub(super) stuck: StuckRooms,
+    /// `true` if the next move tries these rooms again.
+    pub(super) retries_stuck: bool,
     /// `true` after a failure: what is staged must be moved before anything else.
     pub(super) is_unknown: bool,
 }
@@ -44,7 +45,6 @@ pub(super) struct StoredKey {
 
 /// A message to stage.
 pub(super) struct NewStaged<'m> {
-    pub(super) room: i64,
     pub(super) id: i64,
     pub(super) at: u64,
     pub(super) sum: i64,
@@ -55,7 +55,7 @@ pub(super) struct NewStaged<'m> {
 
 impl Staging {
     /// Returns a staging without messages, except for those of rooms whose messages cannot be moved.
-    pub(super) fn with_stuck(stuck: BTreeSet<i64>) -> Self {
+    pub(super) fn with_stuck(stuck: StuckRooms) -> Self {
         Self { stuck, ..Self::default() }
     }
 
@@ -81,13 +81,12 @@ impl Staging {
         key: Option<(&[u8], [u8; 20])>,
         open_ms: u64,
     ) -> rusqlite::Result<()> {
-        let &NewStaged { room, id, at, sum, frame, is_guest, connection } = message;
+        let &NewStaged { id, at, sum, frame, is_guest, connection } = message;
         let (slot, digest) = key.unzip();
         stage.execute((id, at, sum, frame, is_guest, connection, slot, slot.map(|_| open_ms), digest))?;
         if let Some((slot, digest)) = slot.zip(digest) {
             self.keys.insert(slot.into(), StoredKey { id, at, open_ms, digest });
         }
-        self.rooms.insert(room);
         self.since.get_or_insert_with(Instant::now);
         self.messages += 1;
         self.bytes += frame.len();
@@ -105,12 +104,6 @@ impl Staging {
     /// Returns the number of keys of the user to whom a slot belongs.
     pub(super) fn keys_of(&self, owner: &[u8]) -> u64 {
         self.keys.keys().filter(|slot| slot_owner(slot) == owner).count() as u64
-    }
-
-    /// Returns this, and begins again without messages.
-    pub(super) fn take(&mut self) -> Self {
-        let stuck = std::mem::take(&mut self.stuck);
-        std::mem::replace(self, Self::with_stuck(stuck))
     }
 
     /// Returns the time until the staged messages must be moved.

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -14,7 +13,7 @@ use super::error::WriteError;
 use super::key_counts::KeyCounts;
 use super::mailbox::{Received, Receiver};
 use super::notifier::{CommittedMessage, Reply};
-use super::purges::Purges;
+use super::purges::{Purges, RunningPurge};
 use super::queue::{AppendQueue, AppendRequest};
 use super::quota::Quota;
 use super::retention::{RetentionPolicy, RetentionSweep, SweepStep};
@@ -22,7 +21,7 @@ use super::room_rows::RoomRows;
 use super::staging::Staging;
 use super::state::StoreState;
 use crate::Options;
-use crate::database::{LockedDatabase, Purge};
+use crate::database::{LockedDatabase, Purge, StuckRooms};
 use crate::search::Indexer;
 
 /// The longest time until a failing store is tried again.
@@ -32,6 +31,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const PUBLISH_DELAY: Duration = Duration::from_millis(10);
 /// Time between two checks whether the reads have ended, so that the write-ahead log can be emptied.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The cause of a refused write to a room whose tables lack messages, because some may be those that it concerns.
+const ROOM_DAMAGED: &str = "the room is damaged: its new messages are not in its table";
 
 /// Starts the writer thread. It ends after its queue was closed, and returns `true` if the store is closed cleanly.
 pub(crate) fn spawn(
@@ -221,22 +223,23 @@ impl Writer {
         let limits = self.batch_limits();
         let (quota, key_counts, rows) = (&mut self.quota, &mut self.key_counts, &self.room_rows);
         let other_bytes = self.state.wal.bytes() + self.indexer.bytes();
-        let mut apply = |transaction: &Transaction<'_>,
-                         staging: Option<&mut Staging>,
-                         stuck: &BTreeSet<i64>| {
+        let mut apply = |transaction: &Transaction<'_>, staging: Option<&mut Staging>, stuck: &StuckRooms| {
             let is_full = quota.is_full(transaction, other_bytes)?;
             let limits = BatchLimits { is_full, ..limits };
             let batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
-            let mut batch = batch.with_staging(staging).without_stuck(stuck);
+            let mut batch = batch.with_staging(staging);
             let outcomes = requests
                 .iter()
                 .map(|request| match &request.entry {
+                    Prepared::Marker(marker) => batch.mark(marker),
+                    Prepared::Follow(follow) => batch.follow(follow),
+                    entry if stuck.contains(entry.room()) => {
+                        Ok(Outcome::Refused(Unavailable::new(ROOM_DAMAGED).into()))
+                    }
                     Prepared::Message(message) => batch.append(message),
                     Prepared::Change(change) => batch.change(change),
                     Prepared::Act(act) => batch.govern(act),
                     Prepared::Purge(act) => batch.begin_purge(act),
-                    Prepared::Marker(marker) => batch.mark(marker),
-                    Prepared::Follow(follow) => batch.follow(follow),
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             let appended = batch.finish()?;
@@ -244,8 +247,8 @@ impl Writer {
         };
         let is_staged = self.staging.admits(requests, rows);
         let written = if is_staged {
-            self.staging.stage(&mut self.connection, |transaction, staging| {
-                apply(transaction, Some(staging), &BTreeSet::new())
+            self.staging.stage(&mut self.connection, |transaction, staging, stuck| {
+                apply(transaction, Some(staging), stuck)
             })
         } else {
             self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures, stuck| {
@@ -312,17 +315,19 @@ impl Writer {
         let (key_counts, rows) = (&mut self.key_counts, &self.room_rows);
         let step =
             self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures, stuck| {
-                let batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
-                let mut batch = batch.without_stuck(stuck);
+                if stuck.contains(&purge.room) {
+                    return Ok((false, None));
+                }
+                let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
                 let step = batch.purge(&mut purge, tail)?;
                 let stored = batch.finish()?;
                 if !stored.deletions.is_empty() {
                     erasures.add(transaction, &stored.deletions)?;
                 }
-                Ok((stored.bytes > 0 || stored.has_marked, (step, stored)))
+                Ok((stored.bytes > 0 || stored.has_marked, Some((step, stored))))
             });
         match step {
-            Ok((step, mut stored)) => {
+            Ok(Some((step, mut stored))) => {
                 self.note_stored(&mut stored, false);
                 running.purge = purge;
                 let (room, newest) = (running.purge.room.clone(), running.purge.newest);
@@ -336,18 +341,25 @@ impl Writer {
                 };
                 running.answer(&self.state.notifier, &result);
             }
+            Ok(None) => self.purge_failed(running, ROOM_DAMAGED, true),
             Err(error) => {
                 self.key_counts.clear();
                 self.room_rows.clear();
                 let cause = error.to_string();
-                running.answer(&self.state.notifier, &Err(Unavailable::new(&*cause).into()));
-                if error.may_concern_one_room() && running.has_failed_often() {
-                    running.stop(&mut self.connection, &cause);
-                } else {
-                    self.purges.retry(running, RETRY_INTERVAL);
-                }
+                self.purge_failed(running, &cause, error.may_concern_one_room());
                 self.record_failure(&cause);
             }
+        }
+    }
+
+    /// Answers the callers of a purge whose step has failed. The purge stops after some failures if its room may be the
+    /// cause.
+    fn purge_failed(&mut self, mut running: RunningPurge, cause: &str, room_may_be_cause: bool) {
+        running.answer(&self.state.notifier, &Err(Unavailable::new(cause).into()));
+        if room_may_be_cause && running.has_failed_often() {
+            running.stop(&mut self.connection, cause);
+        } else {
+            self.purges.retry(running, RETRY_INTERVAL);
         }
     }
 

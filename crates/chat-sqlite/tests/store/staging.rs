@@ -1,14 +1,15 @@
 //! New messages are stored in the order of their arrival first, and are moved to the tables of their rooms later.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::{Act, Change, ChangeError, NewAct, NewChange, Role, Search};
 use chat_sqlite::SqliteStore;
 
 use crate::support::{
-    StoreDir, append, append_with_key, assert_unavailable, guest, lobby_with, open_lobby, read_all, room,
-    seqs, wait_until,
+    StoreDir, TEST_TIMEOUT, append, append_with_key, assert_unavailable, guest, lobby_with, open_lobby,
+    open_lobby_with, read_all, room, seqs, wait_until,
 };
 
 /// Returns the number of messages that are not moved yet.
@@ -106,11 +107,7 @@ async fn a_room_with_a_damaged_table_keeps_its_new_messages_and_does_not_block_o
     for room in [&lobby, &hall] {
         append(room, "hi").await.expect("appended");
     }
-    // Inserts into the table of the first room fail, as with a damaged page.
-    let database = dir.database();
-    let fail = "CREATE TRIGGER fail BEFORE INSERT ON messages WHEN NEW.id >> 36 = 1
-                 BEGIN SELECT RAISE(ABORT, 'damaged'); END";
-    database.execute_batch(fail).expect("executed");
+    damage_first_room(&dir);
     for room in [&lobby, &hall] {
         append_with_key(room, "k", "new").await.expect("appended");
     }
@@ -127,14 +124,94 @@ async fn a_room_with_a_damaged_table_keeps_its_new_messages_and_does_not_block_o
     }
     store.close_blocking();
     assert!(SqliteStore::check(dir.path(), |_| ()).expect("a report").is_sound());
-    database.execute_batch("DROP TRIGGER fail").expect("executed");
-    drop(database);
+    dir.database().execute_batch("DROP TRIGGER fail").expect("executed");
     let store = dir.open();
     assert_eq!(staged(&dir), 0);
     let lobby = room(&store, "lobby");
     let again = append_with_key(&lobby, "k", "new").await.expect("known");
     assert_eq!((again.seq, again.duplicate), (2, true));
     assert_eq!(append(&lobby, "on").await.map(|receipt| receipt.seq), Ok(3));
+    store.close_blocking();
+}
+
+/// Lets inserts into the table of the first room fail, as with a damaged page.
+fn damage_first_room(dir: &StoreDir) {
+    let fail = "CREATE TRIGGER fail BEFORE INSERT ON messages WHEN NEW.id >> 36 = 1
+                 BEGIN SELECT RAISE(ABORT, 'damaged'); END";
+    dir.database().execute_batch(fail).expect("executed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_to_a_room_with_a_damaged_table_takes_nothing_from_others_of_its_batch() {
+    let dir = StoreDir::new();
+    let store = dir.open_with_long_lock_wait();
+    let (lobby, hall) = (room(&store, "lobby"), room(&store, "hall"));
+    for room in [&lobby, &hall] {
+        append(room, "hi").await.expect("appended");
+    }
+    damage_first_room(&dir);
+    wait_until(async || append(&lobby, "new").await.is_err()).await;
+    let stuck = staged(&dir);
+    assert!(stuck > 0, "no message was staged");
+
+    let blocker = dir.lock();
+    let commits = store.stats().commits;
+    let appends: Vec<_> = (0..20)
+        .map(|n| {
+            let room = Arc::clone(if n % 2 == 0 { &lobby } else { &hall });
+            tokio::spawn(async move { append(&room, "hi").await })
+        })
+        .collect();
+    wait_until(async || store.stats().queued == 20).await;
+    blocker.execute_batch("ROLLBACK").expect("unlocked");
+    for (n, append) in appends.into_iter().enumerate() {
+        match append.await.expect("no panic") {
+            refused if n % 2 == 0 => assert_unavailable(&refused, "damaged"),
+            appended => assert!(appended.is_ok(), "{appended:?}"),
+        }
+    }
+    let commits = store.stats().commits - commits;
+    assert!(commits < 5, "{commits} commits of 10 messages");
+
+    let mut rounds = 0..1_000;
+    loop {
+        assert_unavailable(&append(&lobby, "hi").await, "damaged");
+        append(&hall, "staged").await.expect("appended");
+        // On a slow machine, it is moved already.
+        if staged(&dir) > stuck {
+            break;
+        }
+        assert!(rounds.next().is_some(), "no message was staged");
+    }
+    assert_eq!(store.stats().failing_since, None);
+    store.close_blocking();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_messages_of_a_room_whose_table_was_damaged_are_indexed() {
+    let (dir, store, lobby) = open_lobby_with(|options| {
+        options.sweep_interval = Duration::from_secs(2);
+        options.lock_wait = TEST_TIMEOUT;
+    });
+    let hall = room(&store, "hall");
+    let indexed = |room: i64| {
+        let sql = "SELECT coalesce(sum(indexed), 0) FROM progress WHERE id = ?1";
+        dir.index().query_row(sql, [room], |row| row.get::<_, u64>(0)).expect("a number")
+    };
+    for room in [&lobby, &hall] {
+        append(room, "hi").await.expect("appended");
+    }
+    damage_first_room(&dir);
+    wait_until(async || append(&lobby, "new").await.is_err()).await;
+    assert!(staged(&dir) > 0, "no message was staged");
+    // The indexer has looked at the room, and waits for no more of it.
+    append(&hall, "new").await.expect("appended");
+    wait_until(async || indexed(2) == 2).await;
+    assert_eq!(indexed(1), 1);
+    dir.database().execute_batch("DROP TRIGGER fail").expect("executed");
+    wait_until(async || staged(&dir) == 0).await;
+    let head = lobby.bounds().await.expect("bounds").head;
+    wait_until(async || indexed(1) == head).await;
     store.close_blocking();
 }
 

@@ -5,7 +5,7 @@ use super::{AppendBatch, IdempotencyKey, Outcome, Position, RoomRow, refused};
 use crate::database::row::{key_slot, seq_of};
 use crate::write::staging::StoredKey;
 
-/// A key of an entry that is to be stored.
+/// The key of an entry that must be stored.
 #[derive(Debug)]
 pub(super) struct NewKey {
     pub(super) slot: Vec<u8>,
@@ -23,7 +23,7 @@ impl NewKey {
 }
 
 impl AppendBatch<'_> {
-    /// Returns a key as it is to be stored, or the outcome if it is known or refused.
+    /// Returns a key in the form that must be stored, or the outcome if it is known or refused.
     pub(super) fn look_up(
         &mut self,
         row: RoomRow,

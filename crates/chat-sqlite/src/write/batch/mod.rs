@@ -6,10 +6,10 @@ mod marker;
 mod purge;
 mod scrub;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use chat_core::{ChangeError, NewMessage, RoomName, StoredMessage, Unavailable};
-use rusqlite::{CachedStatement, ErrorCode, OptionalExtension, Transaction, ffi};
+use rusqlite::{CachedStatement, ErrorCode, OptionalExtension, Transaction};
 use serde::Deserialize;
 
 use self::change::ChangedMessages;
@@ -106,8 +106,6 @@ pub(crate) struct AppendBatch<'t> {
     rooms: HashMap<RoomName, RoomRow>,
     /// The rows that are known from earlier batches.
     known_rooms: Option<&'t RoomRows>,
-    /// The rooms that have staged messages which cannot be moved.
-    stuck: Option<&'t BTreeSet<i64>>,
     /// The place of new messages. `None` if they are stored in their tables.
     staging: Option<&'t mut Staging>,
     /// The statement that stages a message, from the first one on.
@@ -176,7 +174,7 @@ impl<'t> AppendBatch<'t> {
         key_counts: &'t mut KeyCounts,
     ) -> Self {
         let (rooms, changed, swept) = Default::default();
-        let (known_rooms, stuck, staging, stage, bytes, has_marked) = (None, None, None, None, 0, false);
+        let (known_rooms, staging, stage, bytes, has_marked) = (None, None, None, 0, false);
         Self {
             transaction,
             now,
@@ -184,7 +182,6 @@ impl<'t> AppendBatch<'t> {
             key_counts,
             rooms,
             known_rooms,
-            stuck,
             staging,
             stage,
             changed,
@@ -197,12 +194,6 @@ impl<'t> AppendBatch<'t> {
     /// Uses rows that are known from earlier batches.
     pub(crate) fn with_rows(mut self, rows: &'t RoomRows) -> Self {
         self.known_rooms = Some(rows);
-        self
-    }
-
-    /// Refuses writes to rooms that have staged messages which cannot be moved.
-    pub(crate) fn without_stuck(mut self, stuck: &'t BTreeSet<i64>) -> Self {
-        self.stuck = Some(stuck);
         self
     }
 
@@ -264,7 +255,7 @@ impl<'t> AppendBatch<'t> {
         }
         if let Some(staging) = &mut self.staging {
             let frame = &*stored.frame;
-            let message = NewStaged { room: row.id, id, at, sum, frame, is_guest, connection };
+            let message = NewStaged { id, at, sum, frame, is_guest, connection };
             let key = key.as_ref().map(|key| (&*key.slot, key.digest));
             let stage = match &mut self.stage {
                 Some(stage) => stage,
@@ -317,17 +308,9 @@ impl<'t> AppendBatch<'t> {
 
     fn row(&self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
         let known = || self.known_rooms.and_then(|known| known.get(room));
-        let row = match self.rooms.get(room).copied().or_else(known) {
-            None => self.stored_row(room)?,
-            known => known,
-        };
-        match row {
-            // Its tables lack messages, of which some may be those that this write concerns.
-            Some(row) if self.stuck.is_some_and(|stuck| stuck.contains(&row.id)) => {
-                let reason = "the room is damaged: its new messages are not in its table".to_owned();
-                Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(reason)))
-            }
-            row => Ok(row),
+        match self.rooms.get(room).copied().or_else(known) {
+            None => self.stored_row(room),
+            known => Ok(known),
         }
     }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::database::row::{key_slot, slot_owner};
-use crate::database::{Purge, migrate, schema_of_version};
+use crate::database::{Purge, StuckRooms, migrate, schema_of_version};
 use crate::write::key_counts::KeyCounts;
 use crate::write::retention::{RetentionPolicy, RetentionSweep, SweepStep};
 
@@ -75,7 +75,7 @@ fn sweep(connection: &mut Connection, now: Now) -> usize {
     let step = {
         let mut key_counts = KeyCounts::default();
         RetentionSweep::default()
-            .step(&transaction, policy, now, &mut key_counts, &BTreeSet::new(), |_| true)
+            .step(&transaction, policy, now, &mut key_counts, &StuckRooms::default(), |_| true)
             .expect("no error")
     };
     let SweepStep { deleted_rows, is_last } = step;
@@ -152,7 +152,8 @@ fn a_step_of_retention_deletes_a_limited_number_of_reactions() {
         let transaction = connection.transaction().expect("a transaction");
         let mut key_counts = KeyCounts::default();
         let step =
-            sweep.step(&transaction, policy, now(0, 0, 0), &mut key_counts, &BTreeSet::new(), |_| false);
+            sweep
+                .step(&transaction, policy, now(0, 0, 0), &mut key_counts, &StuckRooms::default(), |_| false);
         let step = step.expect("no error");
         transaction.commit().expect("committed");
         let count: u64 = connection.query_row(left, (), |row| row.get(0)).expect("a number");

@@ -3,3 +3,4 @@
 mod contention;
 mod damage;
 mod disk;
+mod unreadable;

@@ -2,6 +2,7 @@
 
 pub(crate) mod disk;
 pub(crate) mod process;
+pub(crate) mod reads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
