@@ -105,10 +105,15 @@ impl SharedRoom {
         }
     }
 
-    /// Returns the first position of the first record that is not before a place.
-    async fn first_from(&self, subject: &str, place: u64) -> Result<Option<u64>, Unavailable> {
-        let Some((place, bytes)) = self.node.link.next(subject, place).await? else { return Ok(None) };
-        let record = Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
-        Ok(Some(record.first()))
+    /// Returns the first position of the first record that is not before a place. One that is damaged has no known
+    /// position, and is left out: it must not keep those before it in the stream.
+    async fn first_from(&self, subject: &str, mut place: u64) -> Result<Option<u64>, Unavailable> {
+        while let Some((found, bytes)) = self.node.link.next(subject, place).await? {
+            match Record::decode(found, bytes) {
+                Ok(record) => return Ok(Some(record.first())),
+                Err(_) => place = found + 1,
+            }
+        }
+        Ok(None)
     }
 }
