@@ -227,12 +227,14 @@
 //!
 //! A record has the hashes of the keys of its messages. The server that appends to a room reads the records within the
 //! key window once, and then keeps the keys in memory, as far as [`Options::max_key_bytes`] allows it: if there are
-//! too many, it drops those of the rooms that were quiet longest. The window begins at a time of an entry. It is
-//! mostly that at which the stream has stored the record. After an import it is earlier, and the server finds the
-//! first record of the window in some requests, because the entries are in the order of their times. Records before it
-//! that deletions have replaced are read backwards, those of up to 256 positions in one request, and four requests at
-//! the same time. After a quiet time it reads only the records that other servers have stored since, before it
-//! appends. So the keys are exact, whatever it has in memory.
+//! too many, it drops those of the rooms that were quiet longest. The window begins at a time of an entry. That is
+//! close to the time at which the stream has stored the record, so the server reads the records of that time and later
+//! ones, and those of the hour before, because clocks differ. After an import, the times of the entries are earlier.
+//! Then, and if the clock of the leader was further behind, the server finds the first record of the window in some
+//! requests, because the entries are in the order of their times. Records before it that deletions have replaced are
+//! read backwards, those of up to 256 positions in one request, and four requests at the same time. After a quiet time
+//! it reads only the records that other servers have stored since, before it appends. So the keys are exact, whatever
+//! it has in memory.
 //!
 //! A key in memory has 8 bytes of the hash of its user, 8 of the hash of the key, and 8 of that of the content. Of n
 //! keys of one user, two are mixed up with the probability n^2 / 2^65. Anyone who looks for such keys or contents can

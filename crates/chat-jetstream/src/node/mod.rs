@@ -49,6 +49,7 @@ pub(crate) use purging::{PurgePlace, Purging};
 pub(crate) use removals::ValidPlaces;
 pub(crate) use streams::{OpenStream, Streams, find_streams, open_streams};
 pub(crate) use tend::wait_for;
+pub(crate) use time::MAX_AHEAD;
 
 /// The time without an answer of the stream's leader after which the store is impaired. It is asked every 2 s.
 const LATE: Duration = Duration::from_secs(6);

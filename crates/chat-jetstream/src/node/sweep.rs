@@ -23,7 +23,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 
 /// The records that are read in one request, and before rooms are changed.
 const BATCH: usize = 256;
-const STEP: usize = 65_536;
+const STEP: usize = if cfg!(test) { 256 } else { 65_536 };
 
 /// The rooms whose ends are read in one request.
 const ENDS: usize = 512;
@@ -34,7 +34,7 @@ const ROOM_PAUSE: Duration = Duration::from_millis(10);
 /// The time in which pages that began before the oldest position has moved are read.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The rooms that are tried again, at most. The others are found again, because the next walk begins at their records.
+/// The rooms that the next walk tries again, at most. It finds the others again, because it begins at their records.
 const MAX_FAILED: usize = if cfg!(test) { 4 } else { 1_024 };
 
 /// The difference that the clocks of servers may have.
@@ -56,6 +56,8 @@ struct Walk {
     failed: DueRooms,
     /// The lowest place of the rooms that could not be changed either, and for which there was no memory.
     dropped: Option<u64>,
+    /// True if some room could not be changed by the last walk.
+    has_failed: bool,
 }
 
 /// The rooms with records that are too old, by their tokens.
@@ -66,7 +68,7 @@ impl Node {
     pub(super) async fn remove_old(self: Arc<Self>, age: Duration) {
         let pause = (age / PART).clamp(PAUSES.0, PAUSES.1);
         sleep(LISTEN).await;
-        let (mut walks, mut has_failed) = (Vec::new(), false);
+        let mut walks = Vec::new();
         loop {
             if let Some(limits) = self.limits()
                 && walks.is_empty()
@@ -75,12 +77,12 @@ impl Node {
             }
             for walk in &mut walks {
                 let result = walk.go(&self).await;
+                let did_fail = std::mem::replace(&mut walk.has_failed, result.is_err());
                 if let Err(error) = &result
-                    && !has_failed
+                    && !did_fail
                 {
                     tracing::warn!(%error, stream = %self.link.stream, "old messages not removed; it is tried again");
                 }
-                has_failed = result.is_err();
             }
             sleep(pause).await;
         }
@@ -105,33 +107,46 @@ impl Walk {
     fn all(age: Duration, key_window: Duration) -> Vec<Self> {
         let keys = key_window.saturating_add(key_window.min(CLOCK_DIFFERENCE));
         let walk = |age, removes| {
-            let (life, from, failed, dropped) = (None, 1, DueRooms::new(), None);
-            Self { age, removes, keys, life, from, failed, dropped }
+            let (life, from, failed, dropped, has_failed) = (None, 1, DueRooms::new(), None, false);
+            Self { age, removes, keys, life, from, failed, dropped, has_failed }
         };
         if age >= keys { vec![walk(age, true)] } else { vec![walk(age, false), walk(keys, true)] }
     }
 
-    /// Walks to the first record that is young enough.
+    /// Walks to the first record that is young enough. A room that could not be changed is tried again by the next
+    /// walk, so that it does not delay the others.
     async fn go(&mut self, node: &Arc<Node>) -> Result<(), Unavailable> {
         let life = node.life();
         if self.life.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &life)) {
             (self.from, self.failed) = (1, DueRooms::new());
             self.life = Some(Arc::clone(&life));
         }
+        let result = self.go_on(node, &life).await;
+        if let Some(dropped) = self.dropped.take() {
+            self.from = self.from.min(dropped);
+        }
+        result
+    }
+
+    async fn go_on(&mut self, node: &Arc<Node>, life: &Arc<Life>) -> Result<(), Unavailable> {
+        let (mut is_first, mut result) = (true, Ok(()));
         loop {
-            let Some(now) = node.safe_time().filter(|_| node.is_sweeper()) else { return Ok(()) };
+            let Some(now) = node.safe_time().filter(|_| node.is_sweeper()) else { return result };
             let before =
                 |time: Duration| u64::try_from(time.as_millis()).ok().and_then(|time| now.checked_sub(time));
-            let Some(time) = before(self.age) else { return Ok(()) };
+            let Some(time) = before(self.age) else { return result };
             // All keys count if they are remembered for longer than the clock goes back.
             let keys = before(self.keys).unwrap_or_default();
-            let (mut due, next, is_over) = self.read(node, &life, time).await?;
-            for (token, failed) in std::mem::take(&mut self.failed) {
-                due.entry(token).or_insert(failed);
+            let (mut due, next, is_over) = self.read(node, life, time).await?;
+            if std::mem::take(&mut is_first) {
+                for (token, failed) in std::mem::take(&mut self.failed) {
+                    due.entry(token).or_insert(failed);
+                }
             }
-            let result = self.change(node, &life, due, keys).await;
-            self.from = self.dropped.take().map_or(next, |dropped| dropped.min(next));
-            if is_over || result.is_err() {
+            result = self.change(node, life, due, keys).await.and(result);
+            self.from = next;
+            // The places are those of this life.
+            if is_over || !Arc::ptr_eq(life, &node.life()) {
                 return result;
             }
         }

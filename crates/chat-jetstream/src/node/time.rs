@@ -8,7 +8,7 @@ use crate::room::unix_millis;
 
 /// The time by which the clock of a node may be ahead of that of the leader. No entry is older than the one before it,
 /// so a room keeps the time of a clock that is ahead until it is over.
-const MAX_AHEAD: Duration = Duration::from_secs(60 * 60);
+pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(60 * 60);
 
 impl Node {
     /// Returns the time of the leader's clock, or `None` before the leader has answered.

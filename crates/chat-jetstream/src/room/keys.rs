@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::life::Life;
-use crate::link::From;
+use crate::link::{From, Stored};
 use crate::record::{KeyUse, MAX_ENTRIES, Record};
 
 use super::SharedRoom;
@@ -69,16 +69,18 @@ impl SharedRoom {
         end: u64,
     ) -> Result<(u64, Option<Record>), Unavailable> {
         let is_before = |record: &Option<Record>| record.as_ref().is_some_and(|record| record.at() < time);
-        let mut found = self.first_at(subject, From::Time(time)).await?;
-        if !is_before(&found.1) {
-            return Ok(found);
-        }
-        // An import has stored it. The records are in the order of the times of their entries.
-        let (mut low, mut high) = (found.0, end);
-        found = self.first_at(subject, From::Place(end)).await?;
+        let mut low = match self.first_in_copy(subject, From::Time(time)).await? {
+            Some(found) if !is_before(&found.1) => return Ok(found),
+            // An import has stored it.
+            Some((place, _)) => place,
+            // The clock of the stream's leader was far behind those of the nodes, or the copy is behind.
+            None => 0,
+        };
+        // The records are in the order of the times of their entries.
+        let (mut high, mut found) = (end, self.first_at(subject, end).await?);
         while low + 1 < high {
             let middle = low + (high - low) / 2;
-            let next = self.first_at(subject, From::Place(middle)).await?;
+            let next = self.first_at(subject, middle).await?;
             if is_before(&next.1) {
                 low = next.0;
             } else {
@@ -88,16 +90,26 @@ impl SharedRoom {
         Ok(found)
     }
 
-    /// Returns the first record that the stream has from a place or a time on.
-    async fn first_at(&self, subject: &str, from: From) -> Result<(u64, Option<Record>), Unavailable> {
+    /// Returns the first record that the stream has from a place on.
+    async fn first_at(&self, subject: &str, place: u64) -> Result<(u64, Option<Record>), Unavailable> {
         let until = Instant::now() + MAX_LAG;
         loop {
-            let batch = self.node.link.batch(subject, from, 1).await?;
-            if let Some(first) = batch.messages.into_iter().next() {
-                return Ok((first.place, self.record(subject, first.place, first.payload).await?.ok()));
+            if let Some(first) = self.first_in_copy(subject, From::Place(place)).await? {
+                return Ok(first);
             }
             wait_for_replica(until).await?;
         }
+    }
+
+    /// Returns the first record that some copy of the stream has from a place or a time on.
+    async fn first_in_copy(
+        &self,
+        subject: &str,
+        from: From,
+    ) -> Result<Option<(u64, Option<Record>)>, Unavailable> {
+        let batch = self.node.link.batch(subject, from, 1).await?;
+        let Some(Stored { place, payload, .. }) = batch.messages.into_iter().next() else { return Ok(None) };
+        Ok(Some((place, self.record(subject, place, payload).await?.ok())))
     }
 
     /// Returns the keys of the records right before a position that were replaced, newest first, up to one before a

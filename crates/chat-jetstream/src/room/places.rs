@@ -63,7 +63,7 @@ impl Places {
     }
 
     /// Returns the next step towards the record that has the position `seq`. `guesses` is the number of steps before.
-    /// The room has no record from the place `limit` on, up to the one that is known.
+    /// The room has no record from the place `limit` on, up to the one that is known, or none that can be read.
     pub(crate) fn step(&self, seq: u64, guesses: u32, limit: u64) -> Step {
         let Some((&below, &low)) = self.known.range(..=seq).next_back() else { return Step::LookAtOldest };
         let Some((&above, &high)) = self.known.range(seq + 1..).next() else { return Step::Read(low) };
@@ -102,10 +102,11 @@ mod tests {
                 Step::LookAtOldest => places.learn(1, place(1)),
                 Step::Look(from, high) => {
                     let found = (1..=count).find(|n| place(*n) >= from).unwrap();
-                    if place(found) >= high {
-                        limit = from;
-                    } else {
+                    if place(found) < high {
                         places.found(found, place(found));
+                    }
+                    if place(found) >= high || found > seq {
+                        limit = from;
                     }
                 }
             }

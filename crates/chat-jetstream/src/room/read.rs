@@ -14,7 +14,7 @@ use super::state::Noted;
 use super::{SharedRoom, View};
 
 /// Records in one request.
-const BATCH: u64 = 64;
+const BATCH: usize = 64;
 
 /// The largest number of messages in a page, whatever its limit is.
 pub(super) const MAX_PAGE: usize = 1_024;
@@ -164,7 +164,7 @@ impl SharedRoom {
         let mut records = Records::new(self, life, From::Place(place), Some(from));
         let (mut collected, mut next) = (Collected::default(), from);
         loop {
-            let count = usize::try_from((to - next).min(BATCH)).unwrap_or(1);
+            let count = usize::try_from(to - next).unwrap_or(BATCH).min(BATCH);
             let Found { records: found, more } = records.read(count).await?;
             for record in found {
                 let record = match record {
@@ -211,24 +211,47 @@ impl SharedRoom {
                 Step::LookAtOldest => (1, u64::MAX),
                 Step::Look(from, high) => (from, high),
             };
-            let batch = self.node.link.batch(&subject, From::Place(from), 1).await?;
-            let Some(message) = batch.messages.into_iter().next() else {
-                wait_for_replica(until).await?;
-                continue;
-            };
-            if message.place >= high {
-                limit = from;
-            } else {
-                let record = self.record(&subject, message.place, message.payload).await?;
-                let record = record.map_err(|unreadable| self.node.unreadable(unreadable))?;
+            let found = self.first_readable(&subject, from, high, until).await?;
+            if let Some(record) = &found {
                 self.state.lock().places.found(record.first(), record.place);
                 if step == Step::LookAtOldest && record.first() > seq {
-                    // The copy may lack older ones.
+                    // The copy may lack older ones, or have them damaged.
                     return Ok(1);
                 }
             }
+            if found.is_none_or(|record| record.first() > seq) {
+                limit = from;
+            }
             guesses += 1;
         }
+    }
+
+    /// Returns the first record from a place on that is not damaged, or `None` if there is none before the place
+    /// `high`. One that is damaged tells no position. Reading on meets it, and asks the leader for it.
+    async fn first_readable(
+        &self,
+        subject: &str,
+        mut from: u64,
+        high: u64,
+        until: Instant,
+    ) -> Result<Option<Record>, Unavailable> {
+        let mut count = 1;
+        while from < high {
+            let batch = self.node.link.batch(subject, From::Place(from), count).await?;
+            if batch.messages.is_empty() {
+                wait_for_replica(until).await?;
+            }
+            for message in batch.messages {
+                if message.place >= high {
+                    return Ok(None);
+                }
+                if let Ok(record) = Record::decode(message.place, message.payload) {
+                    return Ok(Some(record));
+                }
+                (from, count) = (message.place + 1, BATCH);
+            }
+        }
+        Ok(None)
     }
 
     /// Calls a function for each record of the room up to the one at the place `to`, which the log has. One that cannot

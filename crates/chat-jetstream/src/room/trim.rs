@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use chat_core::Unavailable;
@@ -11,7 +12,7 @@ use super::SharedRoom;
 use super::read::{MAX_LAG, wait_for_replica};
 
 /// The positions whose states and copies are looked for in one request.
-const BATCH: usize = 512;
+const BATCH: u64 = 512;
 
 /// The positions before the oldest record whose copies are always looked for. Those before are looked for as long as
 /// there are some.
@@ -54,8 +55,7 @@ impl SharedRoom {
         };
         let (end, least) = (end.min(self.known().tail.first()), self.known().tail.place);
         let begin = self.first_copy(life, begin, least).await?;
-        let seqs: Vec<_> = (begin..end).collect();
-        for seqs in seqs.chunks(BATCH) {
+        for seqs in parts(begin..end) {
             for stored in self.states_of(life, seqs, least).await? {
                 if let Some(Subject::State { seq, .. }) = life.read(&stored.subject) {
                     self.remove_thread((life, places), seq, &stored).await?;
@@ -75,9 +75,8 @@ impl SharedRoom {
     async fn first_copy(&self, life: &Arc<Life>, oldest: u64, least: u64) -> Result<u64, Unavailable> {
         let mut begin = oldest.saturating_sub(LEFT).max(1);
         while begin > 1 {
-            let before = begin.saturating_sub(BATCH as u64).max(1);
-            let seqs: Vec<_> = (before..begin).collect();
-            if self.states_of(life, &seqs, least).await?.is_empty() {
+            let before = begin.saturating_sub(BATCH).max(1);
+            if self.states_of(life, before..begin, least).await?.is_empty() {
                 break;
             }
             begin = before;
@@ -89,13 +88,12 @@ impl SharedRoom {
     async fn states_of(
         &self,
         life: &Arc<Life>,
-        seqs: &[u64],
+        seqs: Range<u64>,
         least: u64,
     ) -> Result<Vec<Stored>, Unavailable> {
         let (known, until) = (life.subject(&self.token), Instant::now() + MAX_LAG);
-        let subjects = seqs
-            .iter()
-            .flat_map(|seq| [life.state_subject(&self.token, seq), life.copy_subject(&self.token, seq)]);
+        let subjects =
+            seqs.flat_map(|seq| [life.state_subject(&self.token, seq), life.copy_subject(&self.token, seq)]);
         let subjects: Vec<_> = subjects.collect();
         loop {
             match self.node.link.last_of(subjects.clone(), &known, least).await? {
@@ -105,10 +103,41 @@ impl SharedRoom {
         }
     }
 
-    /// Returns the first position of the first record that is not before a place.
-    async fn first_from(&self, subject: &str, place: u64) -> Result<Option<u64>, Unavailable> {
-        let Some((place, bytes)) = self.node.link.next(subject, place).await? else { return Ok(None) };
-        let record = Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
-        Ok(Some(record.first()))
+    /// Returns the first position of the first record that is not before a place. One that is damaged has no known
+    /// position, and is left out: it must not keep those before it in the stream.
+    async fn first_from(&self, subject: &str, mut place: u64) -> Result<Option<u64>, Unavailable> {
+        while let Some((found, bytes)) = self.node.link.next(subject, place).await? {
+            match Record::decode(found, bytes) {
+                Ok(record) => return Ok(Some(record.first())),
+                Err(_) => place = found + 1,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Divides positions into those of one request each. A list of all positions of a long log would need much memory.
+fn parts(seqs: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = seqs.end;
+    let mut next = seqs.start;
+    std::iter::from_fn(move || {
+        let part = next..end.min(next.saturating_add(BATCH));
+        next = part.end;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_divided_without_a_list_of_all() {
+        let ends = |seqs| parts(seqs).map(|part| (part.start, part.end)).collect::<Vec<_>>();
+        assert_eq!(ends(7..7), []);
+        assert_eq!(ends(7..9), [(7, 9)]);
+        assert_eq!(ends(1..BATCH + 10), [(1, BATCH + 1), (BATCH + 1, BATCH + 10)]);
+        assert_eq!(ends(1..2 * BATCH + 1), [(1, BATCH + 1), (BATCH + 1, 2 * BATCH + 1)]);
+        assert_eq!(parts(1..u64::MAX).nth(1), Some(BATCH + 1..2 * BATCH + 1));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::life::{Life, random_number};
 use crate::link::{AppendRefused, From};
-use crate::node::ValidPlaces;
+use crate::node::{MAX_AHEAD, ValidPlaces};
 use crate::record::{MAX_BYTES, MAX_ENTRIES, Record};
 use crate::stats::{COMMIT_SECONDS, count};
 
@@ -27,9 +27,6 @@ const IDLE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Durat
 
 /// The pause after a try that failed. Each further one is longer, up to the second value.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-
-/// The difference that the clocks of servers may have.
-const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// The positions by which the oldest one moves before the records below it are removed from the stream.
 const TRIM_STEP: u64 = 256;
@@ -389,10 +386,11 @@ impl Writer {
         Ok(log)
     }
 
-    /// Returns the time before which no record has a key that is remembered.
+    /// Returns the time before which no record with a key that is remembered was stored. An entry has the time of its
+    /// node, which may be ahead of that at which the stream has stored it.
     fn window_start(&self) -> u64 {
         let window = self.room.limits.rooms.key_window;
-        self.before_now(window.saturating_add(window.min(CLOCK_DIFFERENCE)))
+        self.before_now(window.saturating_add(window.min(MAX_AHEAD)))
     }
 
     /// Returns the time before which no key counts any more.

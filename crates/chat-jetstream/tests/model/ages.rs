@@ -1,11 +1,16 @@
 //! Rooms with old messages.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chat_core::{Act, Limits, NewAct, NewMessage, Range};
 use futures_util::future::join_all;
 use tokio::time::sleep;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::damaged::damage;
 use super::quiet::{open, run, send};
 use super::schedule::{body, user};
 use super::world::Model;
@@ -168,6 +173,75 @@ fn all_rooms_of_which_a_sweep_fails_are_tried_again() {
         sleep(AGE / 2).await;
         assert_eq!((store.stats().expired, store.stats().removed), (20, 20));
     });
+}
+
+#[test]
+fn a_room_that_cannot_be_changed_does_not_delay_the_removal_from_others() {
+    run(|model| async move {
+        // A walk begins each 10 s, and each of its steps has 256 records.
+        let (age, pause, count) = (Duration::from_secs(1_000), Duration::from_secs(10), 1_200);
+        let store = node(&model, Some(age)).await;
+        let broken = open(&store, "broken", &limits()).await;
+        for text in ["first", "last"] {
+            send(&broken, text).await;
+        }
+        damage(&model, |seq| seq == 2);
+        let lobby = open(&store, "lobby", &limits()).await;
+        for number in 0..count {
+            send(&lobby, &format!("k{number}")).await;
+        }
+        model.act(|world| {
+            let now = world.clock();
+            world.servers[0].copy.messages.values_mut().for_each(|stored| stored.at = now);
+        });
+        sleep(age + 3 * pause).await;
+        assert_eq!(lobby.bounds().await.expect("bounds").first, count + 1);
+        assert!(broken.bounds().await.is_err());
+    });
+}
+
+/// Counts the warnings of sweeps.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN && metadata.target().ends_with("::sweep")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_room_that_cannot_be_changed_causes_one_warning() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    run(|model| async move {
+        // One walk hides messages. Another one removes records, and has nothing to do in this time.
+        let limits = Limits::default().with(|limits| limits.rooms.key_window = 10 * AGE);
+        let store = node(&model, Some(AGE)).await;
+        let broken = open(&store, "broken", &limits).await;
+        for text in ["first", "last"] {
+            send(&broken, text).await;
+        }
+        damage(&model, |seq| seq == 2);
+        sleep(3 * AGE).await;
+    });
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
 }
 
 /// The records of a long part of a log were replaced by copies, with the texts of other users.

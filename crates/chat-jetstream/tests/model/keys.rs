@@ -124,3 +124,37 @@ fn a_clock_that_is_a_year_ahead_gives_rooms_no_time_far_ahead_and_forgets_no_key
         assert!(repeated.duplicate && repeated.seq == sent.seq, "{repeated:?}");
     });
 }
+
+/// The stream has stored the messages at earlier times than those of their entries.
+#[test]
+fn a_clock_of_the_servers_that_is_behind_hides_no_key_of_the_window() {
+    for (window, behind, is_followed) in
+        [(7_200, 600, false), (7_200, 600, true), (600, 1_800, false), (600, 1_800, true)]
+    {
+        run(|model| async move {
+            model.act(|world| world.behind = behind * 1_000);
+            let window = Duration::from_secs(window);
+            let limits = Limits::default().with(|limits| limits.rooms.key_window = window);
+            let store = node(&model, 0, &limits).await;
+            let lobby = open(&store, "lobby", &limits).await;
+            sleep(QUIET).await;
+            for number in 1..=5 {
+                assert_eq!(send(&lobby, &format!("k{number}")).await.seq, number);
+            }
+            sleep(window - Duration::from_secs(60)).await;
+            if is_followed {
+                send(&lobby, "later").await;
+            }
+            store.close().await.expect("a store that can be closed");
+            let store = node(&model, 0, &limits).await;
+            let lobby = open(&store, "lobby", &limits).await;
+            sleep(QUIET).await;
+            for number in 1..=5 {
+                let repeated = send(&lobby, &format!("k{number}")).await;
+                assert!(repeated.duplicate && repeated.seq == number, "{repeated:?}");
+            }
+            assert!(!send(&lobby, "new").await.duplicate);
+            assert_eq!(store.stats().key_loads, 1);
+        });
+    }
+}

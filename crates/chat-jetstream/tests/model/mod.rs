@@ -9,6 +9,7 @@ mod broken;
 mod client;
 mod comparison;
 mod copy;
+mod damaged;
 mod faults;
 mod history;
 mod keys;
