@@ -34,6 +34,7 @@ impl Node {
         tasks.spawn(Arc::clone(self).hear(records));
         tasks.spawn(Arc::clone(self).serve(asked));
         tasks.spawn(Arc::clone(self).keep());
+        tasks.spawn(Arc::clone(self).keep_rooms());
         tasks.spawn(Arc::clone(self).complete_rooms());
         if let Some(age) = self.retain_age {
             tasks.spawn(Arc::clone(self).remove_old(age));
@@ -124,6 +125,24 @@ impl Node {
             }
             self.rounds.notify_waiters();
             sleep(pause).await;
+            self.is_asked.notify_one();
         }
     }
 }
+
+    /// Lets the open rooms draw their conclusions after each question to the leader. The next question does not wait
+    /// for them.
+    async fn keep_rooms(self: Arc<Self>) {
+        let mut has_failed = false;
+        loop {
+            self.is_asked.notified().await;
+            let result = self.tend_rooms().await;
+            if let (Err(error), false) = (&result, has_failed) {
+                tracing::warn!(%error, stream = %self.link.stream, "room is behind the stream; it is tried again");
+            }
+            has_failed = result.is_err();
+            if has_failed {
+                sleep(TICK).await;
+            }
+        }
+    }

@@ -54,12 +54,18 @@ impl Node {
         } else {
             self.repair(&life, info.state.last_seq).await?;
         }
-        let finish = |room: Arc<SharedRoom>| async move {
+        Ok(())
+    }
+
+    /// Lets each open room begin the new epoch, and look at what it has missed. A room that fails holds up no other
+    /// one.
+    pub(super) async fn tend_rooms(&self) -> Result<(), Unavailable> {
+        let tend = |room: Arc<SharedRoom>| async move {
             room.finish_renewal().await?;
             room.resume_purges();
             room.look_if_missed().await
         };
-        self.for_each_room(finish).await
+        self.for_each_room(tend).await
     }
 
     /// Returns true if the stream has this life.
@@ -101,7 +107,8 @@ impl Node {
             return Ok(());
         }
         if last - heard > MAX_READ {
-            self.for_each_room(|room| async move { room.look_again().await }).await?;
+            // A writer has asked the leader by itself since the connection was lost.
+            self.open_rooms().iter().for_each(|room| room.miss());
             life.catch_up(last);
             return Ok(());
         }

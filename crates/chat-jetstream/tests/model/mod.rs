@@ -20,6 +20,7 @@ mod purges;
 mod quiet;
 mod removals;
 mod requests;
+mod rounds;
 mod schedule;
 mod stream;
 mod tests;
