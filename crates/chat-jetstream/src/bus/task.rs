@@ -15,7 +15,7 @@ use crate::node::Connection;
 
 use super::Waiting;
 use super::kicks::Kicks;
-use super::packet::{Content, Packet};
+use super::packet::{Content, Packet, decode, encode};
 use super::parts::{MAX_BYTES, split};
 use super::peer::Peer;
 
@@ -182,12 +182,13 @@ impl Task {
             None => self.broadcasts,
             Some(node) => self.direct.get(node).copied().unwrap_or_default(),
         };
-        let content = Content::Notice { number: last + 1, notice };
+        let Some(text) = encode(&notice) else { return };
+        let content = Content::Notice { number: last + 1, notice: text };
         let Some(payload) = self.encode(published, &content) else { return };
-        if let Content::Notice { notice, .. } = &content
+        if let Content::Notice { notice: text, .. } = &content
             && payload.len() > max_payload(&self.client)
         {
-            return self.publish_parts(published, to, notice).await;
+            return self.publish_parts(published, to, text.get()).await;
         }
         match &to {
             None => self.broadcasts += 1,
@@ -197,8 +198,7 @@ impl Task {
     }
 
     /// Publishes a notice that is larger than a message of the servers.
-    async fn publish_parts(&mut self, published: Duration, to: Option<NodeId>, notice: &Notice) {
-        let text = String::from_utf8(notice.encode()).unwrap_or_default();
+    async fn publish_parts(&mut self, published: Duration, to: Option<NodeId>, text: &str) {
         let reads_parts = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.reads_parts);
         let Some(to) = to.filter(|node| reads_parts(node) && text.len() <= MAX_BYTES) else {
             // It is not counted: the other node would ask for it again and again.
@@ -206,7 +206,7 @@ impl Task {
             return;
         };
         // In the message, a character of the text has up to twice its bytes.
-        let parts = split(&text, max_payload(&self.client).saturating_sub(PART_HEAD_BYTES) / 2);
+        let parts = split(text, max_payload(&self.client).saturating_sub(PART_HEAD_BYTES) / 2);
         for (index, text) in (1..).zip(&parts) {
             let number = self.direct.entry(to.clone()).or_default();
             *number += 1;
@@ -274,7 +274,9 @@ impl Task {
         match content {
             Content::Notice { number, notice } => {
                 let is_complete = peer.take(number, is_direct);
-                self.sink.receive_late(&from, &notice, delay);
+                if let Some(notice) = decode(&notice) {
+                    self.sink.receive_late(&from, &notice, delay);
+                }
                 if !is_complete {
                     self.miss(&from).await;
                 }
