@@ -8,6 +8,7 @@ mod ages;
 mod broken;
 mod client;
 mod comparison;
+mod connections;
 mod copy;
 mod faults;
 mod history;
