@@ -113,6 +113,7 @@ impl Task {
                 // The sign of life is never late because of notices.
                 biased;
                 _ = ticks.tick() => {
+                    self.connection.correct();
                     // The others see that numbers are missing.
                     self.broadcasts += refused.swap(0, Ordering::Relaxed);
                     self.sign().await;

@@ -110,6 +110,7 @@ impl Node {
                     }
                 }
             }
+            self.connection.correct();
             let begun = self.compared.begin(&self.connection);
             match self.tend().await {
                 Ok(()) => {

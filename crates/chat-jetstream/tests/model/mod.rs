@@ -28,6 +28,10 @@ mod tests;
 mod unfinished;
 mod world;
 
+#[path = "../support/servers.rs"]
+#[expect(dead_code, reason = "the tests with servers use the rest")]
+pub(crate) mod servers;
+
 use std::cell::RefCell;
 
 use tokio::time::Instant;
