@@ -10,6 +10,7 @@ mod client;
 mod comparison;
 mod connections;
 mod copy;
+mod epochs;
 mod faults;
 mod history;
 mod keys;
