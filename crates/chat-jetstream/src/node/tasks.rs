@@ -19,8 +19,8 @@ const TICK: Duration = Duration::from_secs(2);
 const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 
 impl Node {
-    /// Subscribes to the notices of the stream and of the other nodes. The server has the subscriptions after a flush
-    /// of the connection.
+    /// Subscribes to the notices of the stream and of the other nodes. The subscriptions are sent after a flush of the
+    /// connection.
     pub(super) async fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), SubscribeError> {
         let (client, stream) = (&self.link.client, &self.link.stream);
         let records = client.subscribe(format!("{stream}.*.e.>"), None).await?;
@@ -125,11 +125,10 @@ impl Node {
                 }
             }
             self.rounds.notify_waiters();
-            sleep(pause).await;
             self.is_asked.notify_one();
+            sleep(pause).await;
         }
     }
-}
 
     /// Lets the open rooms draw their conclusions after each question to the leader. The next question does not wait
     /// for them.
@@ -147,3 +146,4 @@ impl Node {
             }
         }
     }
+}

@@ -1,14 +1,49 @@
 //! Connections that are lost, and nodes that leave.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Event;
 use chat_core::{Limits, Store};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::quiet::{node, open, run};
-use crate::JetStreamStore;
+use super::world::World;
+use crate::{JetStreamStore, Options};
+
+/// The time in which a store opens, or says why it cannot.
+const OPENED: Duration = Duration::from_secs(60);
+
+/// Ends the connection of a node, which gets no other one.
+fn lose(world: &mut World, client: usize) {
+    world.reset(client);
+    world.clients[client].is_cut = true;
+}
+
+#[test]
+fn a_store_opens_or_fails_if_its_connection_is_lost_meanwhile() {
+    let opened = &Cell::new(0);
+    for millis in 0..30 {
+        run(|model| async move {
+            // The stream is there.
+            let _first = node(&model, 0, &Limits::default()).await;
+            let (client, connection) = model.connect();
+            let number = client.number();
+            let lost = model.clone();
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(millis)).await;
+                lost.act(|world| lose(world, number));
+            });
+            let options = Options::default().with(|options| options.replicas = 1);
+            // A task of its own, so that the loss comes first if both are due.
+            let open = tokio::spawn(JetStreamStore::open_on((client, connection), "the model", options));
+            let is_open = timeout(OPENED, open).await.expect("an end").expect("no panic").is_ok();
+            opened.set(opened.get() + usize::from(is_open));
+        });
+    }
+    assert!(opened.get() > 0, "no store is open before the connection is lost");
+}
 
 #[test]
 fn a_node_that_leaves_gives_no_sign_of_life_any_more() {
