@@ -95,7 +95,10 @@ impl Client for ModelClient {
             }
             Ok(Ok(answer)) => Ok(answer),
             _ => {
-                self.model.act(|world| drop(world.clients[self.number].waiting.remove(&inbox)));
+                // The client keeps a request without a subscription of its own until the answer comes.
+                if request.inbox.is_some() {
+                    self.model.act(|world| drop(world.clients[self.number].waiting.remove(&inbox)));
+                }
                 Err(RequestError::new(RequestErrorKind::TimedOut))
             }
         }

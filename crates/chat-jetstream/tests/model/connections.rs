@@ -66,3 +66,16 @@ fn a_node_that_leaves_gives_no_sign_of_life_any_more() {
         assert!(!node.peers.is_there(&left), "it would be asked");
     });
 }
+
+#[test]
+fn questions_that_are_repeated_without_an_answer_leave_nothing_in_the_client() {
+    run(|model| async move {
+        let limits = Limits::default();
+        let store = node(&model, 0, &limits).await;
+        let _lobby = open(&store, "lobby", &limits).await;
+        model.act(|world| world.cut(0, true));
+        sleep(Duration::from_secs(60)).await;
+        let waiting = model.act(|world| world.clients[0].waiting.len());
+        assert!(waiting < 5, "{waiting} requests");
+    });
+}
