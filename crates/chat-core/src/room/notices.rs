@@ -8,11 +8,9 @@ use tokio::time::sleep;
 
 use crate::bus::{BusEvent, NodeId, NodePresence, Notice, RosterEntry};
 use crate::room::granted::roles_here;
+use crate::room::nodes::MAX_ROOMS;
 use crate::room::{LiveRoom, Rooms};
 use crate::{RoomName, User, timer};
-
-/// The maximum number of rooms in one request.
-const MAX_ROOMS: usize = 100;
 
 /// Time after which a node that has not answered is asked again.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,7 +61,7 @@ impl Rooms {
                     let users = users.iter().map(|entry| (&entry.user, entry.role));
                     self.change_roster(room, |room| room.set_node(node, *version, users));
                 }
-                self.nodes.answered(room, from);
+                self.ask(from, &self.nodes.answered(room, from));
                 open.iter().for_each(|room| self.ask_if_uncertain(from, room));
             }
             _ => {}
@@ -71,10 +69,16 @@ impl Rooms {
     }
 
     fn node_joined(self: &Arc<Self>, node: &NodeId) {
-        let rooms = self.names();
-        self.nodes.join(node, &rooms);
-        self.ask(node, &rooms);
+        if self.nodes.join(node) {
+            self.exchange(node);
+        }
         self.ask_again_later();
+    }
+
+    /// Asks a node for its users in all open rooms. It is asked for some of them, and for the next ones after its
+    /// answers: all answers at once would be more than the queues of a bus hold.
+    fn exchange(&self, node: &NodeId) {
+        self.ask(node, &self.nodes.begin_exchange(node, self.names()));
     }
 
     fn node_left(self: &Arc<Self>, node: &NodeId) {
@@ -149,13 +153,12 @@ impl Asking {
         loop {
             sleep(ASK_INTERVAL).await;
             let Some(rooms) = self.rooms.upgrade() else { return };
-            let Some(unanswered) = rooms.nodes.unanswered() else {
+            let Some(due) = rooms.nodes.due() else {
                 self.done = true;
                 return;
             };
-            for (node, names) in unanswered {
-                rooms.ask(&node, &names);
-            }
+            due.rooms.iter().for_each(|(node, names)| rooms.ask(node, names));
+            due.exchanges.iter().for_each(|node| rooms.exchange(node));
         }
     }
 }

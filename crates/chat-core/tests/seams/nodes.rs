@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chat_core::{Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, Role, RosterEntry, User, UserKey};
+use chat_core::{
+    Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, Role, RoomName, RosterEntry, Text, User,
+    UserKey,
+};
 use chat_testkit::{Cluster, Peer, connect, guest, lobby, member, pass, seconds_until, settle};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -156,6 +159,104 @@ async fn a_join_waits_only_briefly_for_a_node_that_does_not_answer() {
     bus.sink().node_left(&other());
     let seconds = seconds_until(connect(&chat, "cid").await.join("hall")).await;
     assert!(seconds < 0.01, "no node is left to wait for");
+}
+
+/// Returns the rooms of each request since the last call.
+fn requests(bus: &Silent) -> Vec<Vec<RoomName>> {
+    let rooms = |notice| match notice {
+        Notice::RosterRequest { rooms, .. } => Some(rooms),
+        _ => None,
+    };
+    std::mem::take(&mut *bus.notices.lock()).into_iter().filter_map(rooms).collect()
+}
+
+fn answer(bus: &Silent, room: RoomName) {
+    let to = "a".parse().expect("a name");
+    bus.sink().receive(&other(), &Notice::Roster { to, room, users: Vec::new(), version: 1 });
+}
+
+/// Answers all requests, and returns the rooms.
+fn answer_all(bus: &Silent) -> Vec<RoomName> {
+    let mut answered = Vec::new();
+    loop {
+        let rooms = requests(bus).concat();
+        if rooms.is_empty() {
+            return answered;
+        }
+        assert!(rooms.len() <= 100, "{} answers at the same time", rooms.len());
+        rooms.iter().for_each(|room| answer(bus, room.clone()));
+        answered.extend(rooms);
+    }
+}
+
+/// Opens 250 rooms while the other node is not there.
+async fn open_many(bus: &Silent, chat: &Chat) -> Vec<RoomName> {
+    bus.sink().node_left(&other());
+    let mut rooms = Vec::new();
+    for number in 0..250 {
+        let room: RoomName = format!("room-{number:03}").parse().expect("a name");
+        let clock = User::guest("clock").expect("a name");
+        chat.post(&room, &clock, &Text::new("It is noon.")).await.expect("a message that is stored");
+        rooms.push(room);
+    }
+    bus.notices.lock().clear();
+    rooms
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_asked_for_some_rooms_at_a_time() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let rooms = open_many(&bus, &chat).await;
+    bus.sink().node_joined(&other());
+    let mut asked = requests(&bus).concat();
+    assert_eq!(asked.len(), 100);
+    let (last, others) = asked.split_last().expect("rooms");
+    others.iter().for_each(|room| answer(&bus, room.clone()));
+    assert!(requests(&bus).is_empty(), "an answer is missing");
+    pass(1.1).await;
+    assert_eq!(requests(&bus), [[last.clone()]], "it is asked for again");
+    answer(&bus, last.clone());
+    asked.extend(answer_all(&bus));
+    asked.sort();
+    assert_eq!(asked, rooms);
+    pass(10.0).await;
+    assert!(requests(&bus).is_empty(), "all answers have come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn losses_during_an_exchange_cause_one_more() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let rooms = open_many(&bus, &chat).await;
+    for _ in 0..20 {
+        bus.sink().node_joined(&other());
+    }
+    let mut asked = answer_all(&bus);
+    asked.sort();
+    assert_eq!(asked, rooms, "each room once");
+    bus.sink().node_joined(&other());
+    assert!(requests(&bus).is_empty(), "the next exchange begins after a pause");
+    pass(1.1).await;
+    let mut asked = answer_all(&bus);
+    asked.sort();
+    assert_eq!(asked, rooms, "each room once more");
+    pass(10.0).await;
+    assert!(requests(&bus).is_empty(), "nothing was lost since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_never_answers_is_asked_for_all_rooms() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let rooms = open_many(&bus, &chat).await;
+    bus.sink().node_joined(&other());
+    pass(30.0).await;
+    let mut asked = requests(&bus).concat();
+    assert_eq!(asked.len(), 5 * rooms.len());
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked, rooms);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
 use chat_core::{BusSink, NodeId, Notice};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::life::random_number;
@@ -15,7 +16,7 @@ use crate::node::Connection;
 
 use super::Waiting;
 use super::kicks::Kicks;
-use super::packet::{Content, Packet};
+use super::packet::{Content, Packet, decode, encode};
 use super::parts::{MAX_BYTES, split};
 use super::peer::Peer;
 
@@ -108,16 +109,23 @@ impl Task {
         };
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_stalled = false;
         loop {
             tokio::select! {
                 // The sign of life is never late because of notices.
                 biased;
-                _ = ticks.tick() => {
+                tick = ticks.tick() => {
+                    // Only one tick is passed over, so that a node that is always late notices the end of another one.
+                    has_stalled = !has_stalled && tick.elapsed() > TICK;
+                    self.connection.correct();
                     // The others see that numbers are missing.
                     self.broadcasts += refused.swap(0, Ordering::Relaxed);
                     self.sign().await;
                     self.take_waiting(&mut broadcasts, &mut direct).await;
-                    self.expire();
+                    // After a stall, the client may not have read the signs of life of the others yet.
+                    if !has_stalled {
+                        self.expire();
+                    }
                 }
                 () = self.kicks.wait() => {
                     let begun = tokio::time::Instant::now();
@@ -140,9 +148,9 @@ impl Task {
     /// Takes the messages that have arrived: after a stall of this node, the others were not silent.
     async fn take_waiting(&mut self, broadcasts: &mut Subscriber, direct: &mut Subscriber) {
         for _ in 0..MAX_TAKEN {
-            if let Some(message) = broadcasts.next().now_or_never().flatten() {
+            if let Some(message) = waiting(broadcasts) {
                 self.take(&message, false).await;
-            } else if let Some(message) = direct.next().now_or_never().flatten() {
+            } else if let Some(message) = waiting(direct) {
                 self.take(&message, true).await;
             } else {
                 return;
@@ -182,12 +190,13 @@ impl Task {
             None => self.broadcasts,
             Some(node) => self.direct.get(node).copied().unwrap_or_default(),
         };
-        let content = Content::Notice { number: last + 1, notice };
+        let Some(text) = encode(&notice) else { return };
+        let content = Content::Notice { number: last + 1, notice: text };
         let Some(payload) = self.encode(published, &content) else { return };
-        if let Content::Notice { notice, .. } = &content
+        if let Content::Notice { notice: text, .. } = &content
             && payload.len() > max_payload(&self.client)
         {
-            return self.publish_parts(published, to, notice).await;
+            return self.publish_parts(published, to, text.get()).await;
         }
         match &to {
             None => self.broadcasts += 1,
@@ -197,8 +206,7 @@ impl Task {
     }
 
     /// Publishes a notice that is larger than a message of the servers.
-    async fn publish_parts(&mut self, published: Duration, to: Option<NodeId>, notice: &Notice) {
-        let text = String::from_utf8(notice.encode()).unwrap_or_default();
+    async fn publish_parts(&mut self, published: Duration, to: Option<NodeId>, text: &str) {
         let reads_parts = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.reads_parts);
         let Some(to) = to.filter(|node| reads_parts(node) && text.len() <= MAX_BYTES) else {
             // It is not counted: the other node would ask for it again and again.
@@ -206,7 +214,7 @@ impl Task {
             return;
         };
         // In the message, a character of the text has up to twice its bytes.
-        let parts = split(&text, max_payload(&self.client).saturating_sub(PART_HEAD_BYTES) / 2);
+        let parts = split(text, max_payload(&self.client).saturating_sub(PART_HEAD_BYTES) / 2);
         for (index, text) in (1..).zip(&parts) {
             let number = self.direct.entry(to.clone()).or_default();
             *number += 1;
@@ -274,7 +282,9 @@ impl Task {
         match content {
             Content::Notice { number, notice } => {
                 let is_complete = peer.take(number, is_direct);
-                self.sink.receive_late(&from, &notice, delay);
+                if let Some(notice) = decode(&notice) {
+                    self.sink.receive_late(&from, &notice, delay);
+                }
                 if !is_complete {
                     self.miss(&from).await;
                 }
@@ -344,5 +354,27 @@ impl Task {
         if self.direct.len() > MAX_COUNTED {
             self.direct.retain(|node, _| self.peers.contains_key(node));
         }
+    }
+}
+
+/// Returns the next message, if it has arrived. The runtime would end a longer row of them early.
+fn waiting<S: Stream + Unpin>(messages: &mut S) -> Option<S::Item> {
+    unconstrained(messages.next()).now_or_never().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_messages_that_have_arrived_are_taken() {
+        const MESSAGES: usize = 10_000;
+        let (sender, mut receiver) = mpsc::channel(MESSAGES);
+        (0..MESSAGES).for_each(|number| sender.try_send(number).expect("a place"));
+        let mut messages = poll_fn(|context| receiver.poll_recv(context));
+        let taken: Vec<_> = std::iter::from_fn(|| waiting(&mut messages)).collect();
+        assert!(taken.iter().copied().eq(0..MESSAGES), "{} are taken", taken.len());
     }
 }

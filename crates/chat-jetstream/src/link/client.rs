@@ -32,7 +32,7 @@ pub(crate) trait Client: fmt::Debug + Send + Sync {
     async fn subscribe(&self, subject: String, group: Option<String>)
     -> Result<Subscription, SubscribeError>;
 
-    /// Waits until the messages and subscriptions so far are sent, or cannot be sent.
+    /// Waits until the messages and subscriptions so far are sent. Without a connection, this waits for the next one.
     async fn flush(&self);
 
     /// Ends all subscriptions, and the connection.
@@ -77,8 +77,8 @@ impl Client for async_nats::Client {
     }
 
     async fn flush(&self) {
-        // Without an answer, the connection is lost, and its event says so.
-        let _lost = async_nats::Client::flush(self).await;
+        // Without an answer, the client has ended.
+        let _ended = async_nats::Client::flush(self).await;
     }
 
     async fn drain(&self) {

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
+use async_nats::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::time::millis;
-use super::{Link, LinkError, Removed, code};
+use super::{Link, LinkError, REQUEST_TIMEOUT, Removed, code};
 
 /// The settings of a stream. Settings that this crate does not know are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,10 @@ impl StreamInfo {
 impl Link {
     /// Returns the stream, or `None` if it does not exist.
     pub(crate) async fn info(&self) -> Result<Option<StreamInfo>, LinkError> {
-        match self.api(&format!("STREAM.INFO.{}", self.stream), &json!({})).await {
+        // The client keeps a request until its answer comes, unless it has a subscription of its own. That costs the
+        // servers more, but this question is repeated as long as there is no answer.
+        let request = Request::new().inbox(self.client.new_inbox()).timeout(Some(REQUEST_TIMEOUT));
+        match self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), request).await {
             Ok(info) => Ok(Some(info)),
             Err(LinkError::Refused { code: code::NO_STREAM, .. }) => Ok(None),
             Err(error) => Err(error),

@@ -78,7 +78,7 @@ impl ClaimedName {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone(), None).await?;
         let own = Claim { life: self.life, is_owner };
-        // The answers come to a subscription that the server has.
+        // The server takes the subscription for the answers before the claim.
         if timeout(ANSWER_TIMEOUT, self.client.flush()).await.is_err() {
             return Ok(None);
         }

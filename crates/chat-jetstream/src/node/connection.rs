@@ -1,9 +1,10 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
-use chat_core::Unavailable;
+use chat_core::{LogThrottle, Unavailable};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -19,15 +20,21 @@ const MAX_RECONNECT: Duration = Duration::from_secs(1);
 /// The longest pause between two tries to connect again.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
+/// The interval of the warnings about lost messages.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The state of the connection to the servers.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
+    /// The client, which drops an event if too many of them wait. `None` in a model of the servers.
+    client: OnceLock<Client>,
     /// The time at which the connection was lost. `None` while there is one.
     lost: watch::Sender<Option<Instant>>,
-    /// The number of connections that were lost.
+    /// The number of events of lost connections.
     losses: AtomicU64,
     /// The number of events so far.
     events: watch::Sender<u64>,
+    lost_messages: LogThrottle,
 }
 
 /// The comparisons of a stream with what this node knows.
@@ -46,7 +53,8 @@ impl Connection {
         options: ConnectOptions,
     ) -> Result<(Client, Arc<Self>), ConnectError> {
         let connection = Arc::new(Self::default());
-        let events = Arc::clone(&connection);
+        // The connection has the client, which has the callback.
+        let events = Arc::downgrade(&connection);
         let servers: Vec<&str> = servers.split(',').map(str::trim).collect();
         let client = options
             .subscription_capacity(MAX_WAITING)
@@ -57,12 +65,22 @@ impl Connection {
                 Duration::from_millis(20).saturating_mul(tries).min(MAX_RECONNECT_DELAY)
             })
             .event_callback(move |event| {
-                let events = Arc::clone(&events);
-                async move { events.take(&event) }
+                let connection = events.upgrade();
+                async move { connection.iter().for_each(|connection| connection.take(&event)) }
             })
             .connect(servers)
             .await?;
+        let _first = connection.client.set(client.clone());
         Ok((client, connection))
+    }
+
+    /// Takes the event that the client has dropped, if its state shows one.
+    pub(crate) fn correct(&self) {
+        let Some(client) = self.client.get() else { return };
+        let is_connected = client.connection_state() == State::Connected;
+        if is_connected != self.is_open() {
+            self.take(if is_connected { &Event::Connected } else { &Event::Disconnected });
+        }
     }
 
     /// Returns true if there is a connection, as far as the client has noticed.
@@ -90,9 +108,12 @@ impl Connection {
         }
     }
 
-    /// Returns the number of connections that were lost.
+    /// Returns a number that grows with each connection that was lost, before a message is sent on the next one.
     pub(crate) fn losses(&self) -> u64 {
-        self.losses.load(Ordering::SeqCst)
+        let connects = |client: &Client| client.statistics().connects.load(Ordering::SeqCst);
+        // The client counts its connections also if it drops their events.
+        let reconnects = self.client.get().map(connects).unwrap_or_default().saturating_sub(1);
+        self.losses.load(Ordering::SeqCst) + reconnects
     }
 
     /// Returns a receiver that changes with each event, after which notices may have been lost.
@@ -111,7 +132,15 @@ impl Connection {
                 self.losses.fetch_add(1, Ordering::SeqCst);
                 self.lost.send_modify(|lost| *lost = lost.or_else(|| Some(Instant::now())));
             }
-            Event::SlowConsumer(_) => tracing::warn!("notices of the stream lost; they are read from it"),
+            // There is an event for each message.
+            Event::SlowConsumer(_) => {
+                if let Some(suppressed) = self.lost_messages.permit(WARN_INTERVAL) {
+                    tracing::warn!(
+                        suppressed,
+                        "messages of the servers lost; this server asks for what they said"
+                    );
+                }
+            }
             _ => {}
         }
         self.events.send_modify(|events| *events += 1);
@@ -142,7 +171,10 @@ impl Compared {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
+    use crate::model::servers::Servers;
 
     #[test]
     fn a_comparison_from_before_a_loss_does_not_count() {
@@ -160,5 +192,39 @@ mod tests {
         compared.doubt();
         compared.note(begun);
         assert!(!compared.is_current(&connection), "it began before the doubt");
+    }
+
+    /// Waits until this holds.
+    async fn eventually(what: &str, holds: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < until, "{what}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The client has no callback, as if it dropped all its events.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_connection_without_events_is_known_by_the_state_of_its_client() {
+        let mut servers = Servers::start(1);
+        let client = servers.ready().await;
+        let connection = Connection { client: OnceLock::from(client), ..Connection::default() };
+        let is_open = || {
+            connection.correct();
+            connection.is_open()
+        };
+        let mut before = connection.losses();
+        for is_corrected in [true, false] {
+            servers.kill(0);
+            if is_corrected {
+                eventually("the end of the connection", || !is_open()).await;
+                assert!(connection.cut_for().is_some());
+            }
+            servers.revive(0);
+            eventually("a loss", || connection.losses() > before + u64::from(is_corrected)).await;
+            eventually("another connection", is_open).await;
+            assert_eq!(connection.cut_for(), None);
+            before = connection.losses();
+        }
     }
 }

@@ -104,6 +104,8 @@ pub(crate) struct Node {
     clocks_differ: AtomicBool,
     /// Wakes those who wait until the node has asked the leader of the stream, in the order in which they began.
     rounds: Notify,
+    /// Wakes the task that tends the open rooms, after the node has asked the leader of the stream.
+    is_asked: Notify,
     /// Held while the stream is compared after a lost connection, so that many rooms ask once.
     comparing: tokio::sync::Mutex<()>,
     /// The places of the removals that wait for their answers.
@@ -155,6 +157,7 @@ impl Node {
             leader_time: Mutex::default(),
             clocks_differ: AtomicBool::default(),
             rounds: Notify::new(),
+            is_asked: Notify::new(),
             comparing: tokio::sync::Mutex::default(),
             removing: Semaphore::new(MAX_REMOVING),
             compared: Compared::default(),

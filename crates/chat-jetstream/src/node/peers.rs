@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,6 +23,8 @@ pub(crate) struct Peers {
     seen: Mutex<HashMap<String, Sign>>,
     /// Wakes the task that gives the signs of life.
     pub(super) nudge: Notify,
+    /// True once this node leaves. It gives no sign of life any more.
+    pub(super) has_left: AtomicBool,
 }
 
 /// The abilities of a node, as its sign of life names them.
@@ -50,7 +53,7 @@ impl Sign {
 
 impl Peers {
     pub(crate) fn new(name: String) -> Self {
-        Self { name, seen: Mutex::default(), nudge: Notify::new() }
+        Self { name, seen: Mutex::default(), nudge: Notify::new(), has_left: AtomicBool::default() }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::Message;
@@ -31,9 +32,9 @@ impl Node {
         loop {
             tokio::select! {
                 biased;
-                _ = ticks.tick() => self.give_sign(self.lives()).await,
+                _ = ticks.tick() => self.say_lives().await,
                 () = self.peers.nudge.notified() => {
-                    self.give_sign(self.lives()).await;
+                    self.say_lives().await;
                     // A sign that is lost is an event of the connection, and must not cause more of them.
                     sleep(NUDGE_PAUSE).await;
                 }
@@ -63,16 +64,19 @@ impl Node {
             tracing::warn!(node = name, %own, %other, "another node has other limits of retention");
         }
         if before.is_none() {
-            self.give_sign(self.lives()).await;
+            self.say_lives().await;
         }
     }
 
-    fn lives(&self) -> &'static [u8] {
-        if self.retain_age.is_some() { SWEEPS } else { LIVES }
+    /// Gives a sign of life. After the last word, the other nodes would ask this one again.
+    async fn say_lives(&self) {
+        if !self.peers.has_left.load(Ordering::SeqCst) {
+            self.say(if self.retain_age.is_some() { SWEEPS } else { LIVES }).await;
+        }
     }
 
-    /// Gives a sign of life, if this node can append for others.
-    async fn give_sign(&self, sign: &'static [u8]) {
+    /// Tells the other nodes something, if this node can append for others.
+    async fn say(&self, sign: &'static [u8]) {
         if self.limits().is_some() {
             let subject = format!("{}.n.{}", self.link.stream, self.peers.name());
             // The next one follows.
@@ -82,6 +86,7 @@ impl Node {
 
     /// Tells the other nodes that this one leaves.
     pub(super) async fn leave(&self) {
-        self.give_sign(LEAVES).await;
+        self.peers.has_left.store(true, Ordering::SeqCst);
+        self.say(LEAVES).await;
     }
 }

@@ -21,6 +21,9 @@ const LAST_ASKED: Duration = Duration::from_millis(50);
 /// The time to answer what other servers have asked this one before it leaves.
 const ANSWER_TIME: Duration = Duration::from_millis(400);
 
+/// The time to send the subscriptions of a server.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The streams that are opened at the same time.
 const MAX_OPENING: usize = 8;
 
@@ -124,14 +127,14 @@ impl Streams {
         Self(streams.into_iter().map(|stream| Arc::new(Node::new(stream, &shared, options))).collect())
     }
 
-    /// Starts the tasks of the server. It returns when the server of NATS has the subscriptions.
+    /// Starts the tasks of the server. It returns when the subscriptions are sent, or the connection is lost.
     pub(crate) async fn start(&self) -> Result<JoinSet<()>, SubscribeError> {
         let mut tasks = JoinSet::new();
         for node in &self.0 {
             node.start(&mut tasks).await?;
         }
-        // Without an answer, the connection is lost, and the first questions repair what was missed.
-        self.first().link.client.flush().await;
+        // A lost connection repeats them on the next one, and the first questions repair what was missed.
+        let _late = timeout(FLUSH_TIMEOUT, self.first().link.client.flush()).await;
         Ok(tasks)
     }
 

@@ -19,8 +19,8 @@ const TICK: Duration = Duration::from_secs(2);
 const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 
 impl Node {
-    /// Subscribes to the notices of the stream and of the other nodes. The server has the subscriptions after a flush
-    /// of the connection.
+    /// Subscribes to the notices of the stream and of the other nodes. The subscriptions are sent after a flush of the
+    /// connection.
     pub(super) async fn start(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), SubscribeError> {
         let (client, stream) = (&self.link.client, &self.link.stream);
         let records = client.subscribe(format!("{stream}.*.e.>"), None).await?;
@@ -34,6 +34,7 @@ impl Node {
         tasks.spawn(Arc::clone(self).hear(records));
         tasks.spawn(Arc::clone(self).serve(asked));
         tasks.spawn(Arc::clone(self).keep());
+        tasks.spawn(Arc::clone(self).keep_rooms());
         tasks.spawn(Arc::clone(self).complete_rooms());
         if let Some(age) = self.retain_age {
             tasks.spawn(Arc::clone(self).remove_old(age));
@@ -109,6 +110,7 @@ impl Node {
                     }
                 }
             }
+            self.connection.correct();
             let begun = self.compared.begin(&self.connection);
             match self.tend().await {
                 Ok(()) => {
@@ -123,7 +125,25 @@ impl Node {
                 }
             }
             self.rounds.notify_waiters();
+            self.is_asked.notify_one();
             sleep(pause).await;
+        }
+    }
+
+    /// Lets the open rooms draw their conclusions after each question to the leader. The next question does not wait
+    /// for them.
+    async fn keep_rooms(self: Arc<Self>) {
+        let mut has_failed = false;
+        loop {
+            self.is_asked.notified().await;
+            let result = self.tend_rooms().await;
+            if let (Err(error), false) = (&result, has_failed) {
+                tracing::warn!(%error, stream = %self.link.stream, "room is behind the stream; it is tried again");
+            }
+            has_failed = result.is_err();
+            if has_failed {
+                sleep(TICK).await;
+            }
         }
     }
 }

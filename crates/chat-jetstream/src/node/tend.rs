@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
-use crate::life::{Life, Subject, new_stream, with_new_epoch};
+use crate::life::{Life, Subject, new_stream, random_number, with_new_epoch};
 use crate::link::{From, Link, LinkError, StreamInfo};
 use crate::node::Node;
 use crate::node::heard::HeardStates;
@@ -24,6 +24,9 @@ const MAX_ASKING: usize = 32;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
+/// The longest pause before a node gives a stream a new epoch, in milliseconds. The first one of all nodes does it.
+const MAX_EPOCH_PAUSE: u64 = 500;
+
 /// The time in which notices that are on their way arrive.
 const NOTICE_TIME: Duration = Duration::from_millis(50);
 
@@ -32,7 +35,7 @@ impl Node {
     pub(super) async fn tend(&self) -> Result<(), Unavailable> {
         let life = self.life();
         let highest = life.highest();
-        let mut info = find_or_create(&self.link, self.shard, self.replicas).await?;
+        let info = find_or_create(&self.link, self.shard, self.replicas).await?;
         *self.answered.lock() = Instant::now();
         *self.leader_time.lock() = info.time().map(|time| (time, Instant::now()));
         if let Some(time) = info.time() {
@@ -48,18 +51,37 @@ impl Node {
             || (info.state.last_seq < highest && self.is_behind(&life, highest).await?)
         {
             tracing::error!(stream = %self.link.stream, highest, "stream has lost its end; rooms start new epochs");
-            self.link.update(&with_new_epoch(info.config, &life)).await?;
-            info = find_or_create(&self.link, self.shard, self.replicas).await?;
-            self.renew(self.life_of(&info)?);
+            let renewed = self.begin_epoch(&life).await?;
+            self.renew(renewed);
         } else {
             self.repair(&life, info.state.last_seq).await?;
         }
-        let finish = |room: Arc<SharedRoom>| async move {
+        Ok(())
+    }
+
+    /// Lets each open room begin the new epoch, and look at what it has missed. A room that fails holds up no other
+    /// one.
+    pub(super) async fn tend_rooms(&self) -> Result<(), Unavailable> {
+        let tend = |room: Arc<SharedRoom>| async move {
             room.finish_renewal().await?;
             room.resume_purges();
             room.look_if_missed().await
         };
-        self.for_each_room(finish).await
+        self.for_each_room(tend).await
+    }
+
+    /// Gives the stream an epoch that follows a life, unless another node has done so. Returns the life of the stream
+    /// then. All nodes notice a loss at the same time, and clients read their rooms again for each epoch.
+    async fn begin_epoch(&self, life: &Life) -> Result<Life, Unavailable> {
+        sleep(Duration::from_millis(random_number() % MAX_EPOCH_PAUSE)).await;
+        let info = find_or_create(&self.link, self.shard, self.replicas).await?;
+        let found = self.life_of(&info)?;
+        if found.differs(life) && !found.is_before(life) {
+            return Ok(found);
+        }
+        self.link.update(&with_new_epoch(info.config, life)).await?;
+        let info = find_or_create(&self.link, self.shard, self.replicas).await?;
+        self.life_of(&info)
     }
 
     /// Returns true if the stream has this life.
@@ -101,7 +123,8 @@ impl Node {
             return Ok(());
         }
         if last - heard > MAX_READ {
-            self.for_each_room(|room| async move { room.look_again().await }).await?;
+            // A writer has asked the leader by itself since the connection was lost.
+            self.open_rooms().iter().for_each(|room| room.miss());
             life.catch_up(last);
             return Ok(());
         }

@@ -109,7 +109,7 @@ impl SharedRoom {
     }
 
     /// Asks the leader for the end of the log, and reports the newest erasures, of which this node may not have heard.
-    pub(crate) async fn look_again(&self) -> Result<(), Unavailable> {
+    async fn look_again(&self) -> Result<(), Unavailable> {
         let View { life, tail } = self.look().await?;
         if !tail.has_changes() {
             return Ok(());
@@ -120,12 +120,17 @@ impl SharedRoom {
         self.report_erased(&life, deleted, tail.place).await
     }
 
-    /// Looks again, if the states of a record could not be read. A member may have the text of a deleted message.
+    /// Records that the node may not have heard of a record or of a deletion.
+    pub(crate) fn miss(&self) {
+        self.has_missed.store(true, Ordering::SeqCst);
+    }
+
+    /// Looks again, if the node may have missed something. A member may have the text of a deleted message.
     pub(crate) async fn look_if_missed(&self) -> Result<(), Unavailable> {
         if !self.has_missed.swap(false, Ordering::SeqCst) {
             return Ok(());
         }
-        self.look_again().await.inspect_err(|_| self.has_missed.store(true, Ordering::SeqCst))
+        self.look_again().await.inspect_err(|_| self.miss())
     }
 
     /// Reports the erasure of those of these messages that are deleted, as a copy of the stream has them that has all
@@ -150,7 +155,7 @@ impl SharedRoom {
         let found = self.states(&life, record.targets(), record.place).await;
         // Without an answer, the head that was reported lets the chat read the entries.
         let Ok(found) = found else {
-            self.has_missed.store(true, Ordering::SeqCst);
+            self.miss();
             return;
         };
         let states = found.states.into_iter().filter_map(|(seq, (_, state))| Some((seq, state?)));

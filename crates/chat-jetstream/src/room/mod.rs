@@ -83,7 +83,9 @@ pub(crate) struct SharedRoom {
     loading_rules: tokio::sync::Mutex<()>,
     /// True while a task continues the erasures that are not complete.
     is_resuming: AtomicBool,
-    /// True if the node may not have heard of a deletion.
+    /// Held while a new epoch begins.
+    renewing: tokio::sync::Mutex<()>,
+    /// True if the node may not have heard of a record or of a deletion.
     has_missed: AtomicBool,
     /// The queue of the writer, which runs only while there is something to write.
     writer: Mutex<Option<mpsc::Sender<Job>>>,
@@ -110,6 +112,7 @@ impl SharedRoom {
             trimming: Arc::default(),
             loading_rules: tokio::sync::Mutex::default(),
             is_resuming: AtomicBool::new(false),
+            renewing: tokio::sync::Mutex::default(),
             has_missed: AtomicBool::new(false),
             writer: Mutex::default(),
         })
@@ -179,6 +182,7 @@ impl SharedRoom {
         }
         // The stream has lost its end or does not exist, or a server that is not the leader any more has answered.
         self.node.check().await;
+        self.finish_renewal().await?;
         self.ask_leader().await?;
         self.view()
     }
@@ -284,6 +288,7 @@ impl SharedRoom {
     ///
     /// [`Unavailable`] if the extent of the log is not known yet.
     pub(crate) async fn finish_renewal(&self) -> Result<(), Unavailable> {
+        let _turn = self.renewing.lock().await;
         let life = {
             let state = self.state.lock();
             if !state.is_renewing {

@@ -95,7 +95,10 @@ impl Client for ModelClient {
             }
             Ok(Ok(answer)) => Ok(answer),
             _ => {
-                self.model.act(|world| drop(world.clients[self.number].waiting.remove(&inbox)));
+                // The client keeps a request without a subscription of its own until the answer comes.
+                if request.inbox.is_some() {
+                    self.model.act(|world| drop(world.clients[self.number].waiting.remove(&inbox)));
+                }
                 Err(RequestError::new(RequestErrorKind::TimedOut))
             }
         }
@@ -117,8 +120,17 @@ impl Client for ModelClient {
     }
 
     async fn flush(&self) {
-        // All frames of a connection arrive in order.
-        sleep(Duration::from_millis(1)).await;
+        // All frames of a connection arrive in order. Without one, they wait for the next one.
+        loop {
+            sleep(Duration::from_millis(1)).await;
+            let has_ended = self.model.act(|world| {
+                let client = &world.clients[self.number];
+                client.is_dead || client.session.is_some()
+            });
+            if has_ended {
+                return;
+            }
+        }
     }
 
     async fn drain(&self) {

@@ -1,9 +1,5 @@
 //! The comparison of the model with a real server: the same requests, the same answers.
 
-#[path = "../support/servers.rs"]
-#[expect(dead_code, reason = "the tests with servers use the rest")]
-mod servers;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +15,7 @@ use crate::link::{Client, Subscription};
 use crate::shard::Shard;
 
 use super::world::Model;
-use super::{Rng, begin, end};
+use super::{Rng, begin, end, servers};
 
 /// The requests of one comparison.
 const STEPS: u64 = 600;

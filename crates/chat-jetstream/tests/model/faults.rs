@@ -82,6 +82,11 @@ impl World {
     /// older copy. Returns the number of steps that are lost.
     pub(super) fn roll_back(&mut self, steps: usize) -> usize {
         (0..self.servers.len()).for_each(|server| self.kill(server));
+        self.forget(steps)
+    }
+
+    /// Lets all servers forget the last steps, and go on. Returns the number of steps that are lost.
+    pub(super) fn forget(&mut self, steps: usize) -> usize {
         let kept = self.group.log.len().saturating_sub(steps);
         let lost = self.group.log.len() - kept;
         self.group.tail.clear();

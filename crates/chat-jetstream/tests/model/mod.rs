@@ -8,8 +8,10 @@ mod ages;
 mod broken;
 mod client;
 mod comparison;
+mod connections;
 mod copy;
 mod damaged;
+mod epochs;
 mod faults;
 mod history;
 mod keys;
@@ -21,11 +23,16 @@ mod purges;
 mod quiet;
 mod removals;
 mod requests;
+mod rounds;
 mod schedule;
 mod stream;
 mod tests;
 mod unfinished;
 mod world;
+
+#[path = "../support/servers.rs"]
+#[expect(dead_code, reason = "the tests with servers use the rest")]
+pub(crate) mod servers;
 
 use std::cell::RefCell;
 

@@ -22,6 +22,7 @@ mod purges;
 mod rules;
 mod search;
 mod sizes;
+mod stalled;
 mod streams;
 mod support;
 mod threads;
