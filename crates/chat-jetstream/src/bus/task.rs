@@ -97,8 +97,8 @@ impl Task {
         }
     }
 
-    /// Runs until the bus is dropped.
-    pub(super) async fn run(mut self, mut notices: mpsc::Receiver<Waiting>, refused: Arc<AtomicU64>) {
+    /// Runs until the node leaves, or the bus is dropped.
+    pub(super) async fn run(mut self, mut notices: mpsc::Receiver<Option<Waiting>>, refused: Arc<AtomicU64>) {
         let (mut broadcasts, mut direct) = loop {
             match self.subscribe().await {
                 Ok(subscribed) => break subscribed,
@@ -126,10 +126,10 @@ impl Task {
                         self.publish(published, kick).await;
                     }
                 }
-                notice = notices.recv() => match notice {
+                notice = notices.recv() => match notice.flatten() {
                     Some((published, kick @ Notice::Kick { .. })) => self.hold((published, kick)).await,
                     Some((published, notice)) => self.publish(published, notice).await,
-                    None => return self.leave().await,
+                    None => return self.leave(broadcasts).await,
                 },
                 Some(message) = broadcasts.next() => self.take(&message, false).await,
                 Some(message) = direct.next() => self.take(&message, true).await,
@@ -169,11 +169,22 @@ impl Task {
         }
     }
 
-    async fn leave(&mut self) {
+    /// Tells the other nodes that this one leaves. The process may end then, so this waits until a server has the
+    /// message, which it also sends to this node.
+    async fn leave(&mut self, mut broadcasts: Subscriber) {
         for (published, kick) in self.kicks.take() {
             self.publish(published, kick).await;
         }
         self.send(None, Content::Leaves).await;
+        let has_left = |message: &Message| {
+            let packet = serde_json::from_slice::<Packet>(&message.payload);
+            packet.is_ok_and(|packet| packet.life == self.life && matches!(packet.content, Content::Leaves))
+        };
+        let echo = async { while broadcasts.next().await.is_some_and(|message| !has_left(&message)) {} };
+        if self.connection.is_open() {
+            // Without it, the others notice the end when there are no signs of life.
+            let _late = timeout(SEND_TIMEOUT, echo).await;
+        }
     }
 
     async fn publish(&mut self, published: Duration, notice: Notice) {
