@@ -259,6 +259,27 @@ async fn a_state_that_comes_after_many_removals_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_whose_answers_are_too_old_is_asked_once_per_second() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let mut watcher = watcher(&chat).await;
+    pass(10.0).await;
+    bus.leave_many();
+    bus.notices.lock().clear();
+    bus.state("ann", NodePresence::Connected, 5);
+    for requests in 1..=9 {
+        // Each of them is an answer to a request.
+        (0..10).for_each(|_| bus.roster("ann", 1));
+        assert_eq!(bus.notices.lock().len(), requests);
+        pass(1.1).await;
+    }
+    bus.roster("ann", 81);
+    assert_eq!(watcher.events().await, [presence("ann", "joined")]);
+    pass(60.0).await;
+    assert_eq!(bus.notices.lock().len(), 10, "the node has answered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn notices_of_a_node_that_has_not_joined_are_ignored_except_kicks() {
     let bus = Silent::default();
     let chat = bus.chat();

@@ -1,6 +1,7 @@
 //! A bus between the servers of a chat, on the same servers of NATS.
 
 mod clock;
+mod exchanges;
 mod kicks;
 mod packet;
 mod parts;
@@ -33,8 +34,9 @@ type Waiting = (Duration, Notice);
 
 /// The bus of a chat on several servers, over the servers of NATS. It needs no stream.
 ///
-/// Each notice has a number, so that a node notices a lost one. Then both nodes exchange their users. Each node gives a
-/// sign of life every second. It has left if there was none for 4 s, or when its chat has drained.
+/// Each notice has a number, so that a node notices a lost one. Then both nodes exchange their users, at most once per
+/// second. Each node gives a sign of life every second. It has left if there was none for 4 s, or when its chat has
+/// drained.
 ///
 /// Each message has the time at which it was published, by a clock of the node that begins with the bus. So the bus
 /// tells for how long a notice was on its way, compared with the fastest of the last messages of its node, whatever

@@ -14,6 +14,7 @@ use crate::link::max_payload;
 use crate::node::Connection;
 
 use super::Waiting;
+use super::exchanges::Wanted;
 use super::kicks::Kicks;
 use super::packet::{Content, Packet};
 use super::parts::{MAX_BYTES, split};
@@ -118,6 +119,7 @@ impl Task {
                     self.sign().await;
                     self.take_waiting(&mut broadcasts, &mut direct).await;
                     self.expire();
+                    self.exchange_later().await;
                 }
                 () = self.kicks.wait() => {
                     let begun = tokio::time::Instant::now();
@@ -270,10 +272,12 @@ impl Task {
         if matches!(content, Content::Leaves) {
             return self.remove(&from, life);
         }
-        let is_known = self.peers.get(&from).is_some_and(|peer| peer.life == life);
-        if !is_known {
-            self.peers.insert(from.clone(), Peer::new(life));
-            self.sink.node_joined(&from);
+        let known = self.peers.get(&from);
+        if known.is_none_or(|peer| peer.life != life) {
+            // Two nodes with one name, each of which is new after the other one, cause no more exchanges.
+            let exchanges = known.map(|peer| peer.exchanges).unwrap_or_default();
+            self.peers.insert(from.clone(), Peer::new(life, exchanges));
+            self.exchange(&from, Wanted::ByOther).await;
             self.count_others();
             // The other node learns of this one at once, with the numbers from which it counts.
             self.sign().await;
@@ -287,7 +291,7 @@ impl Task {
                 let is_complete = peer.take(number, is_direct);
                 self.sink.receive_late(&from, &notice, delay);
                 if !is_complete {
-                    self.miss(&from).await;
+                    self.exchange(&from, Wanted::ByThis).await;
                 }
             }
             Content::Part { number, is_first, is_last, text } => {
@@ -296,16 +300,16 @@ impl Task {
                     self.sink.receive_late(&from, &notice, delay);
                 }
                 if !is_complete {
-                    self.miss(&from).await;
+                    self.exchange(&from, Wanted::ByThis).await;
                 }
             }
             Content::Sign { number, direct } => {
                 let direct = direct.get(&self.node).copied().unwrap_or_default();
                 if !peer.take_sign(number, direct) {
-                    self.miss(&from).await;
+                    self.exchange(&from, Wanted::ByThis).await;
                 }
             }
-            Content::Missed => self.sink.node_joined(&from),
+            Content::Missed => self.exchange(&from, Wanted::ByOther).await,
             Content::Leaves => {}
         }
     }
@@ -323,11 +327,31 @@ impl Task {
         }
     }
 
-    /// Lets both nodes exchange their users, because notices of the other node are lost.
-    async fn miss(&mut self, node: &NodeId) {
-        tracing::warn!(%node, "notices of another node lost; users are exchanged");
+    /// Lets both nodes exchange their users, because notices are lost. After another exchange, this one begins later.
+    async fn exchange(&mut self, node: &NodeId, wanted: Wanted) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.exchanges.want(wanted);
+        if let Some(wanted) = peer.exchanges.begin(Instant::now()) {
+            self.begin_exchange(node, wanted).await;
+        }
+    }
+
+    /// Begins the exchanges that were to begin later.
+    async fn exchange_later(&mut self) {
+        let now = Instant::now();
+        let begin = |(node, peer): (&NodeId, &mut Peer)| Some((node.clone(), peer.exchanges.begin(now)?));
+        let begun: Vec<_> = self.peers.iter_mut().filter_map(begin).collect();
+        for (node, wanted) in begun {
+            self.begin_exchange(&node, wanted).await;
+        }
+    }
+
+    async fn begin_exchange(&mut self, node: &NodeId, wanted: Wanted) {
         self.sink.node_joined(node);
-        self.send(Some(node), Content::Missed).await;
+        if wanted == Wanted::ByThis {
+            tracing::warn!(%node, "notices of another node lost; users are exchanged");
+            self.send(Some(node), Content::Missed).await;
+        }
     }
 
     fn remove(&mut self, node: &NodeId, life: u64) {

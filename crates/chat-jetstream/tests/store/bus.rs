@@ -1,17 +1,23 @@
 //! The bus of a node, with other nodes that the test plays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, Subscriber};
-use chat_core::{Bus, BusSink, NodeId, Notice, UserKey};
+use chat_core::{Bus, BusEvent, BusSink, NodeId, Notice, UserKey};
 use chat_jetstream::{ConnectOptions, NatsBus, Options};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::servers::Servers;
+use crate::support::eventually;
 
 /// The subject of the messages for all nodes.
 const ALL: &str = "chat.b";
+
+/// The messages of a node that is wrong.
+const MESSAGES: u64 = 1_000;
 
 /// Connects the bus of a node. Returns the messages for all nodes, from its first sign of life on.
 async fn connect(servers: &Servers, client: &Client, node: &str, sink: BusSink) -> (NatsBus, Subscriber) {
@@ -51,6 +57,55 @@ fn kick(version: u64) -> Notice {
 async fn send(client: &Client, node: &str, life: u64, content: &Value) {
     let message = json!({ "from": node, "life": life, "content": content });
     client.publish(ALL, message.to_string().into()).await.expect("a connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_wrong_all_the_time_is_asked_once_per_second() {
+    let servers = Servers::start(1);
+    let client = servers.ready().await;
+    let kinds: [(&str, fn(u64) -> (u64, Value)); 3] = [
+        // Each notice shows that notices before it are lost.
+        ("counts", |index| (1, json!({ "notice": { "number": 10 * index, "notice": kick(index) } }))),
+        ("misses", |index| {
+            let is_last = index == MESSAGES;
+            (
+                1,
+                if is_last {
+                    json!({ "notice": { "number": 1, "notice": kick(1) } })
+                } else {
+                    json!("missed")
+                },
+            )
+        }),
+        // Two nodes have one name.
+        ("names", |index| (index % 2, json!({ "notice": { "number": index, "notice": kick(index) } }))),
+    ];
+    for (name, message) in kinds {
+        let (joined, heard): (Arc<AtomicU64>, Arc<AtomicU64>) = Default::default();
+        let (joins, hears) = (Arc::clone(&joined), Arc::clone(&heard));
+        let sink = BusSink::new(move |event| match event {
+            BusEvent::NodeJoined(node) if node.as_str() == name => {
+                joins.fetch_add(1, Ordering::SeqCst);
+            }
+            BusEvent::Notice(node, Notice::Kick { version, .. }, _) if node.as_str() == name => {
+                hears.fetch_max(*version, Ordering::SeqCst);
+            }
+            _ => {}
+        });
+        let (_bus, _messages) = connect(&servers, &client, &format!("a-{name}"), sink).await;
+        let begun = Instant::now();
+        for index in 1..=MESSAGES {
+            let (life, content) = message(index);
+            send(&client, name, life, &content).await;
+        }
+        let last = if name == "misses" { 1 } else { MESSAGES };
+        eventually("the last notice", || async { heard.load(Ordering::SeqCst) == last }).await;
+        let joins = joined.load(Ordering::SeqCst);
+        let most = 1 + begun.elapsed().as_secs();
+        assert!((1..=most).contains(&joins), "{name}: asked {joins} times, not {most}");
+        // What was missing during the pause is exchanged after it.
+        eventually("a later exchange", || async { joined.load(Ordering::SeqCst) > joins }).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
