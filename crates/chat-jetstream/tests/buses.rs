@@ -71,6 +71,7 @@ struct OnItsWay {
     ways: Arc<Mutex<BTreeMap<NodeId, Arc<Proxy>>>>,
 }
 
+#[async_trait]
 impl Bus for OnItsWay {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         self.ways.lock().insert(node.clone(), Arc::clone(&self.way));
@@ -79,5 +80,9 @@ impl Bus for OnItsWay {
 
     fn publish(&self, node: &NodeId, notice: &Notice) {
         self.bus.publish(node, notice);
+    }
+
+    async fn disconnect(&self, node: &NodeId) {
+        self.bus.disconnect(node).await;
     }
 }

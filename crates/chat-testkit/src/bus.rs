@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chat_core::{Bus, BusSink, NodeId, Notice};
 use parking_lot::Mutex;
 
@@ -19,8 +20,9 @@ struct State {
 
 impl State {
     fn others(&self, node: &NodeId) -> Vec<(NodeId, BusSink)> {
-        let reachable = |other: &NodeId| other != node && !self.lost.contains(other);
-        let others = self.sinks.iter().filter(|(other, _)| !self.lost.contains(node) && reachable(other));
+        let is_reachable = |node: &NodeId| self.sinks.contains_key(node) && !self.lost.contains(node);
+        let is_other = |other: &NodeId| other != node && is_reachable(node) && is_reachable(other);
+        let others = self.sinks.iter().filter(|(other, _)| is_other(other));
         others.map(|(other, sink)| (other.clone(), sink.clone())).collect()
     }
 }
@@ -60,6 +62,7 @@ impl InProcessBus {
     }
 }
 
+#[async_trait]
 impl Bus for InProcessBus {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         let entered = |state: &mut State| {
@@ -79,5 +82,14 @@ impl Bus for InProcessBus {
                 sink.receive(node, &notice);
             }
         }
+    }
+
+    async fn disconnect(&self, node: &NodeId) {
+        let left = |state: &mut State| {
+            let others = state.others(node);
+            state.sinks.remove(node);
+            others
+        };
+        self.change(node, left, BusSink::node_left);
     }
 }

@@ -4,6 +4,7 @@
 mod balancer;
 mod joining;
 mod kicks;
+mod leaving;
 #[path = "../cluster_faults/link.rs"]
 mod link;
 mod markers;

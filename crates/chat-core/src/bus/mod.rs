@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 pub use node::{InvalidNodeId, NodeId};
 pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 
@@ -28,6 +30,8 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 /// - **Order.** Notices may arrive late, in any order, and more than once. Typing ends by itself after
 ///   8 s, so a lost end is repaired. A repeated kick closes no new connection. Markers only move forward, so a client
 ///   ignores a lower one.
+/// - **End.** After [`disconnect`](Self::disconnect), the bus calls [`BusSink::node_left`] on the other nodes at once.
+///   A bus that leaves it out reports the node when it is not reachable any more.
 /// - **Delay.** A bus that knows for how long a notice was on its way, at least, calls [`BusSink::receive_late`]. A
 ///   late kick then closes no connection that is newer. A time that is too long would let a kick miss connections.
 /// - **Echo.** A node may receive its own notices. It ignores them.
@@ -53,14 +57,23 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 /// # drop(chat);
 /// # Ok::<(), chat_core::InvalidNodeId>(())
 /// ```
+#[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Starts to deliver the notices of other nodes to `sink`. The chat calls it once, when it is built.
     fn connect(&self, node: &NodeId, sink: BusSink);
 
     /// Publishes a notice of `node` to the other nodes, or to its [recipient](Notice::recipient).
     fn publish(&self, node: &NodeId, notice: &Notice);
+
+    /// Tells the other nodes that `node` leaves, after the notices that it has published. Later ones have no effect,
+    /// and neither has a repeated call.
+    ///
+    /// [`Chat::drain`](crate::Chat::drain) calls it when the last session has ended, and waits for it, because the
+    /// process may end then. It waits for one second at most.
+    async fn disconnect(&self, _node: &NodeId) {}
 }
 
+#[async_trait]
 impl<B: Bus + ?Sized> Bus for Arc<B> {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         (**self).connect(node, sink);
@@ -68,6 +81,10 @@ impl<B: Bus + ?Sized> Bus for Arc<B> {
 
     fn publish(&self, node: &NodeId, notice: &Notice) {
         (**self).publish(node, notice);
+    }
+
+    async fn disconnect(&self, node: &NodeId) {
+        (**self).disconnect(node).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, Shared};
+use futures_util::future::{BoxFuture, FutureExt, Shared, join};
 use tokio::time::{Instant, timeout};
 
 use super::Chat;
@@ -13,6 +13,9 @@ use crate::session::Phase;
 
 /// The part of a drain's time that is reserved for the store. It is at most a fifth of the drain's time.
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
+
+/// The time for the bus to tell the other nodes that this one leaves.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The closing of a store, for each drain that waits for it.
 pub(crate) type Closing = Shared<BoxFuture<'static, Result<(), Unavailable>>>;
@@ -40,7 +43,8 @@ impl Chat {
     ///
     /// No further connection is admitted. Each session finishes the commands that it has, sends `closing`, and closes
     /// with 1012. A room that waits for its turn to be opened is not opened for users any more. Shortly before `limit`
-    /// is over, the remaining sessions are closed without waiting for their commands. Then the store is closed.
+    /// is over, the remaining sessions are closed without waiting for their commands. Then the store is closed, and the
+    /// other nodes are told that this one leaves.
     ///
     /// ```
     /// use std::time::Duration;
@@ -79,7 +83,9 @@ impl Chat {
         // The process may end before the last endpoint is dropped.
         self.shared.lines.log_counts();
         let left = limit.saturating_sub(started.elapsed());
-        let store = timeout(left, self.close_store()).await;
+        // A store that hangs does not keep the other nodes waiting.
+        let disconnected = self.rooms().nodes.disconnect(left.min(DISCONNECT_TIMEOUT));
+        let (store, ()) = join(timeout(left, self.close_store()), disconnected).await;
         let store = store.unwrap_or_else(|_| Err(Unavailable::new("the store was not closed in time")));
         Drained { connections, abandoned, store }
     }

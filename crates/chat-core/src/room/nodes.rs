@@ -1,13 +1,17 @@
 //! The other nodes of the chat, and what this node knows of them.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures_util::future::FutureExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::RoomName;
 use crate::bus::{Bus, NodeId, Notice};
@@ -96,9 +100,23 @@ impl Nodes {
     pub(crate) fn publish(&self, notice: &Notice) {
         let Some(bus) = &self.bus else { return };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| bus.publish(&self.id, notice))) {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            self.warnings.bus_panicked(&text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_default());
+            self.warn_of_panic(&*panic);
         }
+    }
+
+    /// Lets the bus tell the other nodes that this one leaves, within a time limit. After that, they notice the end of
+    /// the node by themselves. A panic of the bus is caught.
+    pub(crate) async fn disconnect(&self, limit: Duration) {
+        let Some(bus) = &self.bus else { return };
+        let disconnected = AssertUnwindSafe(async { bus.disconnect(&self.id).await }).catch_unwind();
+        if let Ok(Err(panic)) = timeout(limit, disconnected).await {
+            self.warn_of_panic(&*panic);
+        }
+    }
+
+    fn warn_of_panic(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        self.warnings.bus_panicked(&text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_default());
     }
 
     pub(crate) fn next_version(&self) -> u64 {

@@ -62,7 +62,10 @@ impl Rooms {
                     self.change_roster(room, |room| room.set_node(node, *version, users));
                 }
                 self.ask(from, &self.nodes.answered(room, from));
-                open.iter().for_each(|room| self.ask_if_uncertain(from, room));
+                if open.is_some_and(|room| self.await_if_uncertain(from, &room)) {
+                    // The next answer may be as old, if the node counts wrongly.
+                    self.ask_again_later();
+                }
             }
             _ => {}
         }
@@ -90,11 +93,17 @@ impl Rooms {
 
     /// Asks a node for its users in a room if a state of the node came so late that it may be new or not.
     fn ask_if_uncertain(self: &Arc<Self>, node: &NodeId, room: &LiveRoom) {
-        let is_uncertain = room.state().roster().is_uncertain(node.as_str());
-        if is_uncertain && self.nodes.await_node(node, room.name()) {
+        if self.await_if_uncertain(node, room) {
             self.ask(node, &[room.name().clone()]);
             self.ask_again_later();
         }
+    }
+
+    /// Records that the users of a node in a room are not known, if a state of the node may be new or not. Returns true
+    /// if the node must be asked.
+    fn await_if_uncertain(&self, node: &NodeId, room: &LiveRoom) -> bool {
+        let is_uncertain = room.state().roster().is_uncertain(node.as_str());
+        is_uncertain && self.nodes.await_node(node, room.name())
     }
 
     /// Asks the other nodes for their users in a room that was opened. Waits for them, but not for long.

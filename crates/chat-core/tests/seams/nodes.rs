@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chat_core::{
     Bus, BusSink, Chat, Limits, NodeId, NodePresence, Notice, Role, RoomName, RosterEntry, Text, User,
     UserKey,
@@ -61,7 +62,6 @@ async fn the_users_of_a_node_that_drains_move_without_an_event() {
     let _peers = (member(&a, "ann").await, member(&a, "bob").await);
     watcher.events().await;
     a.drain(Duration::from_secs(1)).await;
-    cluster.lose("a");
     pass(4.0).await;
     let _ann = member(&b, "ann").await;
     pass(20.0).await;
@@ -108,6 +108,55 @@ async fn a_node_that_comes_back_exchanges_its_users() {
     stays.kill();
 }
 
+/// A bus that records the presence of the node's users, and its end, which never ends if it hangs.
+#[derive(Clone, Default)]
+struct Ending {
+    calls: Arc<Mutex<Vec<Option<NodePresence>>>>,
+    hangs: bool,
+}
+
+#[async_trait]
+impl Bus for Ending {
+    fn connect(&self, _node: &NodeId, _sink: BusSink) {}
+
+    fn publish(&self, _node: &NodeId, notice: &Notice) {
+        if let Notice::Presence { state, .. } = notice {
+            self.calls.lock().push(Some(*state));
+        }
+    }
+
+    async fn disconnect(&self, _node: &NodeId) {
+        self.calls.lock().push(None);
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_drains_leaves_after_its_last_session() {
+    let bus = Ending::default();
+    let chat = Chat::builder().bus(bus.clone()).build();
+    let _ann = member(&chat, "ann").await;
+    let drained = chat.drain(Duration::from_secs(10)).await;
+    assert_eq!((drained.connections, drained.abandoned), (1, 0));
+    let states = [Some(NodePresence::Connected), Some(NodePresence::Disconnected), None];
+    assert_eq!(*bus.calls.lock(), states);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_briefly_for_a_bus_that_does_not_answer() {
+    let bus = Ending { hangs: true, ..Ending::default() };
+    let chat = Chat::builder().bus(bus).build();
+    for (limit, least) in [(20_000, 1_000), (500, 500)] {
+        let begun = tokio::time::Instant::now();
+        let drained = chat.drain(Duration::from_millis(limit)).await;
+        let waited = begun.elapsed().as_millis();
+        assert!((least..least + 10).contains(&waited), "{waited}");
+        assert_eq!(drained.store, Ok(()));
+    }
+}
+
 /// A bus with one other node, which never answers. The notices are recorded.
 #[derive(Clone, Default)]
 struct Silent {
@@ -137,6 +186,24 @@ impl Silent {
 
     fn sink(&self) -> BusSink {
         self.sink.lock().clone().expect("connected")
+    }
+
+    /// Reports a presence in the lobby on the other node.
+    fn state(&self, name: &str, state: NodePresence, version: u64) {
+        let (room, user, role) = (lobby(), User::guest(name).expect("a name"), Role::None);
+        self.sink().receive(&other(), &Notice::Presence { room, user, state, role, version });
+    }
+
+    /// Reports so many users who have left that the versions of some are forgotten.
+    fn leave_many(&self) {
+        (11..=80).for_each(|version| self.state(&format!("u{version}"), NodePresence::Left, version));
+    }
+
+    /// Reports that this user alone is in the lobby on the other node.
+    fn roster(&self, name: &str, version: u64) {
+        let users = vec![RosterEntry::new(User::guest(name).expect("a name"), Role::None)];
+        let to = "a".parse().expect("a name");
+        self.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version });
     }
 }
 
@@ -268,9 +335,7 @@ async fn all_joins_of_a_room_that_opens_wait_for_the_users_of_other_nodes() {
     settle().await;
     bob.send(json!({"type": "join", "room": "lobby"}));
     assert_eq!(bob.events().await, NOTHING, "the users of the other node are not known");
-    let users = vec![RosterEntry::new(User::guest("eve").expect("a name"), Role::None)];
-    let to = "a".parse().expect("a name");
-    bus.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version: 1 });
+    bus.roster("eve", 1);
     assert_eq!(bob.event().await["type"], "joined");
     let members = bob.ask(json!({"type": "members", "room": "lobby"})).await;
     assert_eq!(members["members"], json!([guest("ann"), guest("bob"), guest("eve")]));
@@ -282,25 +347,37 @@ async fn a_state_that_comes_after_many_removals_is_asked_for() {
     let chat = bus.chat();
     let mut watcher = watcher(&chat).await;
     pass(10.0).await;
-    let state = |name: &str, state, version| {
-        let user = User::guest(name).expect("a name");
-        let role = Role::None;
-        bus.sink().receive(&other(), &Notice::Presence { room: lobby(), user, state, role, version });
-    };
-    for version in 11..=80 {
-        state(&format!("u{version}"), NodePresence::Left, version);
-    }
+    bus.leave_many();
     bus.notices.lock().clear();
-    state("ann", NodePresence::Connected, 5);
-    state("bob", NodePresence::Connected, 6);
+    bus.state("ann", NodePresence::Connected, 5);
+    bus.state("bob", NodePresence::Connected, 6);
     let request = Notice::RosterRequest { to: Some(other()), rooms: vec![lobby()] };
     assert_eq!(*bus.notices.lock(), [request], "one request is on its way");
-    let users = vec![RosterEntry::new(User::guest("ann").expect("a name"), Role::None)];
-    let to = "a".parse().expect("a name");
-    bus.sink().receive(&other(), &Notice::Roster { to, room: lobby(), users, version: 81 });
+    bus.roster("ann", 81);
     assert_eq!(watcher.events().await, [presence("ann", "joined")]);
     pass(60.0).await;
     assert_eq!(bus.notices.lock().len(), 1, "the node has answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_answers_are_too_old_is_asked_once_per_second() {
+    let bus = Silent::default();
+    let chat = bus.chat();
+    let mut watcher = watcher(&chat).await;
+    pass(10.0).await;
+    bus.leave_many();
+    bus.notices.lock().clear();
+    bus.state("ann", NodePresence::Connected, 5);
+    for requests in 1..=9 {
+        // Each of them is an answer to a request.
+        (0..10).for_each(|_| bus.roster("ann", 1));
+        assert_eq!(bus.notices.lock().len(), requests);
+        pass(1.1).await;
+    }
+    bus.roster("ann", 81);
+    assert_eq!(watcher.events().await, [presence("ann", "joined")]);
+    pass(60.0).await;
+    assert_eq!(bus.notices.lock().len(), 10, "the node has answered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,6 +412,7 @@ async fn notices_of_a_node_that_has_not_joined_are_ignored_except_kicks() {
 #[derive(Clone, Default)]
 struct Panicking(Arc<AtomicUsize>);
 
+#[async_trait]
 impl Bus for Panicking {
     fn connect(&self, _node: &NodeId, sink: BusSink) {
         sink.node_joined(&other());
@@ -343,6 +421,10 @@ impl Bus for Panicking {
     fn publish(&self, _node: &NodeId, notice: &Notice) {
         self.0.fetch_add(1, Ordering::SeqCst);
         panic!("no way for {notice:?}");
+    }
+
+    async fn disconnect(&self, node: &NodeId) {
+        panic!("no way for {node}");
     }
 }
 
@@ -366,4 +448,6 @@ async fn a_bus_that_panics_harms_no_member() {
     settle().await;
     assert!(bus.0.load(Ordering::SeqCst) > before);
     assert_eq!(chat.members(&lobby()), []);
+    let drained = chat.drain(Duration::from_secs(1)).await;
+    assert_eq!((drained.abandoned, drained.store), (0, Ok(())));
 }

@@ -1,6 +1,7 @@
 //! A bus between the servers of a chat, on the same servers of NATS.
 
 mod clock;
+mod exchanges;
 mod kicks;
 mod packet;
 mod parts;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::Client;
+use async_trait::async_trait;
 use chat_core::{Bus, BusSink, NodeId, Notice};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -32,8 +34,9 @@ type Waiting = (Duration, Notice);
 
 /// The bus of a chat on several servers, over the servers of NATS. It needs no stream.
 ///
-/// Each notice has a number, so that a node notices a lost one. Then both nodes exchange their users. Each node gives a
-/// sign of life every second. It has left if there was none for 4 s.
+/// Each notice has a number, so that a node notices a lost one. Then both nodes exchange their users, at most once per
+/// second. Each node gives a sign of life every second. It has left if there was none for 4 s, or when its chat has
+/// drained.
 ///
 /// Each message has the time at which it was published, by a clock of the node that begins with the bus. So the bus
 /// tells for how long a notice was on its way, compared with the fastest of the last messages of its node, whatever
@@ -64,13 +67,14 @@ pub struct NatsBus {
     runtime: Handle,
     /// The beginning of the time of this node.
     started: Instant,
-    notices: mpsc::Sender<Waiting>,
+    /// The queue of the notices. `None` is the end: the node leaves.
+    notices: mpsc::Sender<Option<Waiting>>,
     /// The number of notices for which there was no place.
     refused: Arc<AtomicU64>,
     /// The number of other nodes that are reachable.
     others: Arc<AtomicU64>,
     /// The other end of the queue, until a node connects.
-    waiting: Mutex<Option<mpsc::Receiver<Waiting>>>,
+    waiting: Mutex<Option<mpsc::Receiver<Option<Waiting>>>>,
 }
 
 impl NatsBus {
@@ -108,6 +112,7 @@ impl NatsBus {
     }
 }
 
+#[async_trait]
 impl Bus for NatsBus {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         let Some(waiting) = self.waiting.lock().take() else { return };
@@ -119,8 +124,17 @@ impl Bus for NatsBus {
     }
 
     fn publish(&self, _node: &NodeId, notice: &Notice) {
-        if self.notices.try_send((self.started.elapsed(), notice.clone())).is_err() {
+        if self.notices.try_send(Some((self.started.elapsed(), notice.clone()))).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn disconnect(&self, _node: &NodeId) {
+        // Without a node, nobody takes the end.
+        drop(self.waiting.lock().take());
+        if self.notices.send(None).await.is_ok() {
+            // The task ends when the other nodes are told.
+            self.notices.closed().await;
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use super::exchanges::Exchanges;
 use super::parts::Parts;
 
 /// The time without a message after which a node has left.
@@ -18,6 +19,7 @@ pub(super) struct Peer {
     /// has another subject than the sign.
     announced: Option<u64>,
     pub(super) clock: Clock,
+    pub(super) exchanges: Exchanges,
     /// True if the node can read parts of notices.
     pub(super) reads_parts: bool,
     pub(super) parts: Parts,
@@ -44,10 +46,20 @@ impl Received {
 }
 
 impl Peer {
-    pub(super) fn new(life: u64) -> Self {
+    pub(super) fn new(life: u64, exchanges: Exchanges) -> Self {
         let (broadcasts, direct, clock, parts) = Default::default();
         let (announced, reads_parts) = (None, false);
-        Self { life, seen: Instant::now(), broadcasts, direct, announced, clock, reads_parts, parts }
+        Self {
+            life,
+            seen: Instant::now(),
+            broadcasts,
+            direct,
+            announced,
+            clock,
+            exchanges,
+            reads_parts,
+            parts,
+        }
     }
 
     /// Records that a message of the node has arrived.
@@ -79,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_missing_notice_is_noticed_by_the_next_one_or_by_a_sign_of_life() {
-        let mut peer = Peer::new(1);
+        let mut peer = Peer::new(1, Exchanges::default());
         assert!(peer.take_sign(7, 3));
         assert!(peer.take(8, false) && peer.take(9, false));
         assert!(!peer.take(11, false), "10 is missing");
@@ -91,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_notice_for_one_node_may_come_after_the_sign_of_life_that_counts_it() {
-        let mut peer = Peer::new(1);
+        let mut peer = Peer::new(1, Exchanges::default());
         assert!(peer.take_sign(0, 0));
         assert!(peer.take_sign(0, 1) && peer.take(1, true) && peer.take_sign(0, 1));
         assert!(peer.take_sign(0, 2), "it may be on its way");

@@ -15,6 +15,7 @@ use crate::link::max_payload;
 use crate::node::Connection;
 
 use super::Waiting;
+use super::exchanges::Wanted;
 use super::kicks::Kicks;
 use super::packet::{Content, Packet, decode, encode};
 use super::parts::{MAX_BYTES, split};
@@ -98,8 +99,8 @@ impl Task {
         }
     }
 
-    /// Runs until the bus is dropped.
-    pub(super) async fn run(mut self, mut notices: mpsc::Receiver<Waiting>, refused: Arc<AtomicU64>) {
+    /// Runs until the node leaves, or the bus is dropped.
+    pub(super) async fn run(mut self, mut notices: mpsc::Receiver<Option<Waiting>>, refused: Arc<AtomicU64>) {
         let (mut broadcasts, mut direct) = loop {
             match self.subscribe().await {
                 Ok(subscribed) => break subscribed,
@@ -126,6 +127,7 @@ impl Task {
                     if !has_stalled {
                         self.expire();
                     }
+                    self.exchange_later().await;
                 }
                 () = self.kicks.wait() => {
                     let begun = tokio::time::Instant::now();
@@ -134,10 +136,10 @@ impl Task {
                         self.publish(published, kick).await;
                     }
                 }
-                notice = notices.recv() => match notice {
+                notice = notices.recv() => match notice.flatten() {
                     Some((published, kick @ Notice::Kick { .. })) => self.hold((published, kick)).await,
                     Some((published, notice)) => self.publish(published, notice).await,
-                    None => return self.leave().await,
+                    None => return self.leave(broadcasts).await,
                 },
                 Some(message) = broadcasts.next() => self.take(&message, false).await,
                 Some(message) = direct.next() => self.take(&message, true).await,
@@ -177,11 +179,22 @@ impl Task {
         }
     }
 
-    async fn leave(&mut self) {
+    /// Tells the other nodes that this one leaves. The process may end then, so this waits until a server has the
+    /// message, which it also sends to this node.
+    async fn leave(&mut self, mut broadcasts: Subscriber) {
         for (published, kick) in self.kicks.take() {
             self.publish(published, kick).await;
         }
         self.send(None, Content::Leaves).await;
+        let has_left = |message: &Message| {
+            let packet = serde_json::from_slice::<Packet>(&message.payload);
+            packet.is_ok_and(|packet| packet.life == self.life && matches!(packet.content, Content::Leaves))
+        };
+        let echo = async { while broadcasts.next().await.is_some_and(|message| !has_left(&message)) {} };
+        if self.connection.is_open() {
+            // Without it, the others notice the end when there are no signs of life.
+            let _late = timeout(SEND_TIMEOUT, echo).await;
+        }
     }
 
     async fn publish(&mut self, published: Duration, notice: Notice) {
@@ -267,10 +280,12 @@ impl Task {
         if matches!(content, Content::Leaves) {
             return self.remove(&from, life);
         }
-        let is_known = self.peers.get(&from).is_some_and(|peer| peer.life == life);
-        if !is_known {
-            self.peers.insert(from.clone(), Peer::new(life));
-            self.sink.node_joined(&from);
+        let known = self.peers.get(&from);
+        if known.is_none_or(|peer| peer.life != life) {
+            // Two nodes with one name, each of which is new after the other one, cause no more exchanges.
+            let exchanges = known.map(|peer| peer.exchanges).unwrap_or_default();
+            self.peers.insert(from.clone(), Peer::new(life, exchanges));
+            self.exchange(&from, Wanted::ByOther).await;
             self.count_others();
             // The other node learns of this one at once, with the numbers from which it counts.
             self.sign().await;
@@ -286,7 +301,7 @@ impl Task {
                     self.sink.receive_late(&from, &notice, delay);
                 }
                 if !is_complete {
-                    self.miss(&from).await;
+                    self.exchange(&from, Wanted::ByThis).await;
                 }
             }
             Content::Part { number, is_first, is_last, text } => {
@@ -295,16 +310,16 @@ impl Task {
                     self.sink.receive_late(&from, &notice, delay);
                 }
                 if !is_complete {
-                    self.miss(&from).await;
+                    self.exchange(&from, Wanted::ByThis).await;
                 }
             }
             Content::Sign { number, direct } => {
                 let direct = direct.get(&self.node).copied().unwrap_or_default();
                 if !peer.take_sign(number, direct) {
-                    self.miss(&from).await;
+                    self.exchange(&from, Wanted::ByThis).await;
                 }
             }
-            Content::Missed => self.sink.node_joined(&from),
+            Content::Missed => self.exchange(&from, Wanted::ByOther).await,
             Content::Leaves => {}
         }
     }
@@ -322,11 +337,31 @@ impl Task {
         }
     }
 
-    /// Lets both nodes exchange their users, because notices of the other node are lost.
-    async fn miss(&mut self, node: &NodeId) {
-        tracing::warn!(%node, "notices of another node lost; users are exchanged");
+    /// Lets both nodes exchange their users, because notices are lost. After another exchange, this one begins later.
+    async fn exchange(&mut self, node: &NodeId, wanted: Wanted) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.exchanges.want(wanted);
+        if let Some(wanted) = peer.exchanges.begin(Instant::now()) {
+            self.begin_exchange(node, wanted).await;
+        }
+    }
+
+    /// Begins the exchanges that were to begin later.
+    async fn exchange_later(&mut self) {
+        let now = Instant::now();
+        let begin = |(node, peer): (&NodeId, &mut Peer)| Some((node.clone(), peer.exchanges.begin(now)?));
+        let begun: Vec<_> = self.peers.iter_mut().filter_map(begin).collect();
+        for (node, wanted) in begun {
+            self.begin_exchange(&node, wanted).await;
+        }
+    }
+
+    async fn begin_exchange(&mut self, node: &NodeId, wanted: Wanted) {
         self.sink.node_joined(node);
-        self.send(Some(node), Content::Missed).await;
+        if wanted == Wanted::ByThis {
+            tracing::warn!(%node, "notices of another node lost; users are exchanged");
+            self.send(Some(node), Content::Missed).await;
+        }
     }
 
     fn remove(&mut self, node: &NodeId, life: u64) {

@@ -95,12 +95,19 @@ impl Entry {
 
     /// Returns the bytes that the entry has in a record at most.
     pub(crate) fn max_bytes(&self) -> usize {
-        ENTRY_BYTES
-            + match &self.content {
-                Content::Message { frame, .. } => frame.len(),
-                Content::Act { frame, targets } => frame.len() + 2 + 8 * targets.len(),
-                Content::Change(change) => change_text(change).len(),
-            }
+        let targets = match &self.content {
+            Content::Act { targets, .. } => 2 + 8 * targets.len(),
+            Content::Message { .. } | Content::Change(_) => 0,
+        };
+        ENTRY_BYTES + self.text_bytes() + targets
+    }
+
+    /// Returns the bytes of the event, or of the text that a record has of a change.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match &self.content {
+            Content::Message { frame, .. } | Content::Act { frame, .. } => frame.len(),
+            Content::Change(change) => change_text(change).len(),
+        }
     }
 
     pub(super) fn encode(&self, bytes: &mut BytesMut) {

@@ -104,9 +104,7 @@ impl SharedRoom {
         lines: &mut Vec<ExportLine>,
         later: &mut Later,
     ) -> Result<u64, MoveError> {
-        let (limit, max_bytes) = (usize::MAX, usize::MAX);
-        let wanted = Wanted { from, to, limit, max_bytes, only_messages: false };
-        let entries = self.collect(life, &wanted).await?.entries;
+        let entries = self.collect(life, &Wanted::all(from, to)).await?.entries;
         let messages = entries.iter().filter(|entry| entry.is_message()).map(|entry| entry.seq);
         let found = if tail.has_states() {
             self.states(life, messages, tail.place).await?

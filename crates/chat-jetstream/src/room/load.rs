@@ -73,10 +73,8 @@ impl SharedRoom {
 
     /// Reads a message that was not changed yet.
     async fn load_unchanged(&self, life: &Arc<Life>, seq: u64) -> Result<Loading, Unavailable> {
-        let (limit, max_bytes, only_messages) = (1, usize::MAX, false);
-        let wanted = Wanted { from: seq, to: seq + 1, limit, max_bytes, only_messages };
-        let entries = self.collect(life, &wanted).await?.entries;
-        Ok(match entries.first() {
+        let entries = self.collect(life, &Wanted::all(seq, seq + 1)).await?.entries;
+        Ok(match entries.front() {
             None => Loading::Damaged,
             Some(entry) if !entry.is_message() => Loading::Missing,
             Some(entry) => {
@@ -93,8 +91,6 @@ impl SharedRoom {
     ) -> Result<Vec<Entry>, Unavailable> {
         let held = self.limits.rooms.tail_events as u64;
         let from = (tail.head + 1).saturating_sub(held).max(tail.first());
-        let (limit, max_bytes) = (usize::MAX, usize::MAX);
-        let wanted = Wanted { from, to: tail.head + 1, limit, max_bytes, only_messages: false };
-        Ok(self.collect(life, &wanted).await?.entries)
+        Ok(self.collect(life, &Wanted::all(from, tail.head + 1)).await?.entries.into())
     }
 }

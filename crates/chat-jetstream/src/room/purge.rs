@@ -236,9 +236,7 @@ impl SharedRoom {
         let from = hunt.next.max(self.known().tail.first());
         let to = from.saturating_add(CHUNK).min(up_to + 1);
         if from < to {
-            let (limit, max_bytes, only_messages) = (usize::MAX, usize::MAX, true);
-            let wanted = Wanted { from, to, limit, max_bytes, only_messages };
-            let entries = self.collect(life, &wanted).await?.entries;
+            let entries = self.collect(life, &Wanted::messages(from, to)).await?.entries;
             hunt.found.extend(entries.into_iter().filter(|entry| is_kept_of(entry, &hunt.user)));
         }
         hunt.next = to.max(from);

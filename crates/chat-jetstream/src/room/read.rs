@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,37 +32,51 @@ pub(super) const MAX_LAG: Duration = Duration::from_secs(2);
 /// The pause before a server that is behind is asked again.
 const LAG_PAUSE: Duration = Duration::from_millis(3);
 
-/// The part of a log that a page takes.
+/// The part of a log that is read.
 pub(super) struct Wanted {
-    pub(super) from: u64,
+    from: u64,
     /// The first position that is not wanted.
-    pub(super) to: u64,
-    pub(super) limit: usize,
-    pub(super) max_bytes: usize,
+    to: u64,
     /// True if only messages are wanted.
-    pub(super) only_messages: bool,
+    only_messages: bool,
+    limit: usize,
+    max_bytes: usize,
+    /// True if the newest entries are wanted, and not the oldest ones, when the limits leave some out.
+    newest: bool,
+}
+
+impl Wanted {
+    /// Returns the part between two positions, without the second one.
+    pub(super) fn all(from: u64, to: u64) -> Self {
+        Self { from, to, only_messages: false, limit: usize::MAX, max_bytes: usize::MAX, newest: false }
+    }
+
+    /// Returns the messages between two positions, without the second one.
+    pub(super) fn messages(from: u64, to: u64) -> Self {
+        Self { only_messages: true, ..Self::all(from, to) }
+    }
 }
 
 /// Some entries of a log.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: VecDeque<Entry>,
     bytes: usize,
     /// True if the log has more that are wanted.
     more: bool,
 }
 
 impl Collected {
-    /// Adds an entry. Returns false if there is no space for it.
+    /// Adds the next entry. Returns false if no later one is wanted.
     fn push(&mut self, entry: Entry, wanted: &Wanted) -> bool {
-        self.bytes += entry.max_bytes();
-        let is_full = self.bytes > wanted.max_bytes && !self.entries.is_empty();
-        if self.entries.len() >= wanted.limit || is_full {
+        self.bytes += entry.text_bytes();
+        self.entries.push_back(entry);
+        while self.entries.len() > wanted.limit || (self.bytes > wanted.max_bytes && self.entries.len() > 1) {
+            let left_out = if wanted.newest { self.entries.pop_front() } else { self.entries.pop_back() };
+            self.bytes -= left_out.map_or(0, |entry| entry.text_bytes());
             self.more = true;
-            return false;
         }
-        self.entries.push(entry);
-        true
+        wanted.newest || !self.more
     }
 }
 
@@ -91,9 +106,9 @@ impl SharedRoom {
             return Ok(Page::new(life.epoch(&self.name), Vec::new()));
         }
         let max_bytes = self.limits.wire.max_batch_bytes;
-        let wanted = Wanted { from, to: tail.head + 1, limit, max_bytes, only_messages };
+        let wanted = Wanted { only_messages, limit, max_bytes, ..Wanted::all(from, tail.head + 1) };
         let Collected { entries, more, .. } = self.collect(&life, &wanted).await?;
-        let mut messages = self.fold(&life, &tail, entries).await?;
+        let mut messages = self.fold(&life, &tail, entries.into()).await?;
         let is_cut = cut(&mut messages, max_bytes);
         Ok(Page::new(life.epoch(&self.name), messages).with_more(more || is_cut))
     }
@@ -113,22 +128,14 @@ impl SharedRoom {
             let count =
                 if tail.has_changes() { chunk } else { chunk.min((limit + 1 - messages.len()) as u64) };
             let begin = end.saturating_sub(count).max(oldest);
-            let (limit_of_chunk, max_bytes_of_chunk) = (usize::MAX, usize::MAX);
-            let wanted = Wanted {
-                from: begin,
-                to: end,
-                limit: limit_of_chunk,
-                max_bytes: max_bytes_of_chunk,
-                only_messages: true,
-            };
-            let mut entries = self.collect(&life, &wanted).await?.entries;
-            let needed = limit + 1 - messages.len();
-            drop(entries.drain(..entries.len().saturating_sub(needed)));
+            let space = limit - messages.len();
+            let wanted = Wanted { limit: space, max_bytes, newest: true, ..Wanted::messages(begin, end) };
+            let Collected { entries, more: is_cut, .. } = self.collect(&life, &wanted).await?;
             chunk = if entries.is_empty() { (chunk * 2).min(CHUNKS.1) } else { CHUNKS.0 };
-            messages.extend(self.fold(&life, &tail, entries).await?.into_iter().rev());
-            more = cut(&mut messages, max_bytes) || messages.len() > limit;
-            messages.truncate(limit);
-            end = begin;
+            end = entries.front().filter(|_| is_cut).map_or(begin, |oldest| oldest.seq);
+            messages.extend(self.fold(&life, &tail, entries.into()).await?.into_iter().rev());
+            // An empty page has no position before which a reader goes on: all its messages are damaged.
+            more = cut(&mut messages, max_bytes) || (is_cut && !messages.is_empty());
         }
         messages.reverse();
         Ok(Page::new(life.epoch(&self.name), messages).with_more(more))
@@ -310,4 +317,38 @@ pub(super) async fn wait_for_replica(until: Instant) -> Result<(), Unavailable> 
     }
     sleep(LAG_PAUSE).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::Content;
+
+    /// Returns the positions that are left of 100 messages of this many bytes, if a page takes up to 7 or 1,000 bytes.
+    fn page(bytes: usize, newest: bool) -> Vec<u64> {
+        let wanted = Wanted { limit: 7, max_bytes: 1_000, newest, ..Wanted::messages(1, 101) };
+        let mut collected = Collected::default();
+        for seq in 1..=100 {
+            let frame = Bytes::from(vec![b'x'; bytes]);
+            let content = Content::Message { frame, is_guest: false, connection: None };
+            let goes_on = collected.push(Entry { seq, at: 0, key: None, content }, &wanted);
+            let (length, sum) = (collected.entries.len(), collected.entries.len() * bytes);
+            assert!(length <= 7 && (sum <= 1_000 || length == 1), "{length} messages in memory");
+            if !goes_on {
+                break;
+            }
+        }
+        assert!(collected.more);
+        collected.entries.iter().map(|entry| entry.seq).collect()
+    }
+
+    #[test]
+    fn a_page_has_the_oldest_or_the_newest_messages_within_its_limits() {
+        for (bytes, count) in [(10, 7), (300, 3), (500, 2), (501, 1), (5_000, 1)] {
+            assert_eq!(page(bytes, false), (1..=count).collect::<Vec<_>>());
+            assert_eq!(page(bytes, true), (101 - count..=100).collect::<Vec<_>>());
+        }
+    }
 }

@@ -245,15 +245,8 @@ impl SharedRoom {
         let mut from = after.saturating_add(1).max(tail.first());
         while from <= tail.acted && !more {
             let to = from.saturating_add(CHUNK).min(tail.acted + 1);
-            let (limit_of_chunk, max_bytes_of_chunk) = (usize::MAX, usize::MAX);
-            let wanted = Wanted {
-                from,
-                to,
-                limit: limit_of_chunk,
-                max_bytes: max_bytes_of_chunk,
-                only_messages: false,
-            };
-            for act in self.collect(&life, &wanted).await?.entries.iter().filter(|entry| entry.is_act()) {
+            let entries = self.collect(&life, &Wanted::all(from, to)).await?.entries;
+            for act in entries.iter().filter(|entry| entry.is_act()) {
                 let stored = act.without_state(&self.name);
                 bytes += stored.frame.len();
                 if acts.len() >= limit || (bytes > max_bytes && !acts.is_empty()) {

@@ -69,13 +69,11 @@ impl SharedRoom {
                 return Ok(false);
             }
             let from = end.saturating_sub(chunk.min(left)).max(begin);
-            let (limit, max_bytes) = (usize::MAX, usize::MAX);
-            let wanted = Wanted { from, to: end, limit, max_bytes, only_messages: true };
-            let entries = self.collect(life, &wanted).await?.entries;
+            let entries = self.collect(life, &Wanted::messages(from, end)).await?.entries;
             let is_of_guest = |content: &Content| matches!(content, Content::Message { is_guest: true, .. });
             let of_guests = entries.iter().filter(|entry| is_of_guest(&entry.content));
             let of_guests: BTreeSet<_> = of_guests.map(|entry| entry.seq).collect();
-            for stored in self.fold(life, tail, entries).await?.iter().rev() {
+            for stored in self.fold(life, tail, entries.into()).await?.iter().rev() {
                 if !count.look(stored, Some(of_guests.contains(&stored.seq))) {
                     return Ok(true);
                 }

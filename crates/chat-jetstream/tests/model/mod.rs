@@ -19,6 +19,7 @@ mod late;
 mod names;
 mod network;
 mod nodes;
+mod pages;
 mod purges;
 mod quiet;
 mod removals;

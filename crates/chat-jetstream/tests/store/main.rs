@@ -6,6 +6,7 @@ mod proxy;
 mod servers;
 
 mod ages;
+mod bus;
 mod changes;
 mod erasure;
 mod history;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_core::{NodeLimits, Notice, UserKey};
+use chat_core::{NodeId, NodeLimits, Notice, UserKey};
 use serde_json::{Value, json};
 
 use super::{Case, Heard, Stage};
@@ -152,6 +152,16 @@ chat_suite::cases!(
             members_are(chat, &["ann", "cid", "dan", "eve"]).await?;
         }
         Ok(())
+    }
+
+    /// The node of a chat that drains leaves, although its process goes on.
+    #[source = "chat_core::Bus, End"]
+    async fn a_chat_that_drains_leaves(stage: Stage) -> Verdict {
+        let (node, chat) = (stage.node("a").await, stage.chat("b", limits(LONG)).await);
+        let b: NodeId = "b".parse().map_err(|error| Failure::new("a name", error))?;
+        node.hears(&Heard::Joined(b.clone())).await?;
+        chat.drain().await;
+        node.hears(&Heard::Left(b)).await
     }
 
     /// A chat that has ended disturbs no other.

@@ -109,6 +109,20 @@ chat_suite::cases!(
         })
     }
 
+    /// A node that disconnects leaves, and what it has published arrives. A repeat changes nothing.
+    #[source = "chat_core::Bus, End"]
+    async fn a_node_that_disconnects_leaves(stage: Stage) -> Verdict {
+        let nodes = stage.nodes(["a", "b", "c"]).await?;
+        let notice = typing("ann");
+        nodes[0].publish(&notice);
+        nodes[0].disconnect().await?;
+        for node in &nodes[1..] {
+            node.hears(&Heard::Notice(nodes[0].id().clone(), notice.clone())).await?;
+            node.hears(&Heard::Left(nodes[0].id().clone())).await?;
+        }
+        nodes[0].disconnect().await
+    }
+
     /// No notice was on its way for longer than since it was published.
     #[source = "chat_core::Bus, Delay"]
     async fn a_delay_is_never_too_long(stage: Stage) -> Verdict {

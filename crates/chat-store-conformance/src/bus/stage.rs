@@ -146,6 +146,18 @@ impl Node {
         self.bus.publish(&self.id, notice);
     }
 
+    /// Leaves the others, within the limit.
+    ///
+    /// # Errors
+    ///
+    /// A failure if it takes longer.
+    pub async fn disconnect(&self) -> Verdict {
+        let disconnected = timeout(TIME_LIMIT, self.bus.disconnect(&self.id)).await;
+        disconnected.map_err(|_| {
+            Failure::new("a node that disconnects", format!("it does not within {TIME_LIMIT:?}"))
+        })
+    }
+
     /// Returns a function that publishes, for another thread.
     pub fn publisher(&self) -> impl Fn(&Notice) + Send + 'static {
         let (bus, id) = (Arc::clone(&self.bus), self.id.clone());

@@ -63,6 +63,11 @@ impl TestChat {
         self.0.kick(guest(name))
     }
 
+    /// Ends the chat.
+    pub async fn drain(&self) {
+        self.0.drain(TIME_LIMIT).await;
+    }
+
     /// Posts a text of Ann.
     pub async fn post(&self, room: &str, text: &str) -> Result<u64, Failure> {
         let posted = self.0.post(&room_name(room)?, &ann(), &Text::new(text)).await;

@@ -20,6 +20,8 @@ pub(crate) enum Defect {
     None,
     /// A lost node is not reported.
     KeepsLostNodes,
+    /// A node that disconnects is not reported.
+    KeepsDisconnectedNodes,
     /// A node that returns is not reported.
     ForgetsReturningNodes,
     /// One notice in 500 is lost.
@@ -86,6 +88,7 @@ impl Relay {
     }
 }
 
+#[async_trait]
 impl Bus for Relay {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         self.state.lock().sinks.insert(node.clone(), sink);
@@ -96,6 +99,14 @@ impl Bus for Relay {
     fn publish(&self, node: &NodeId, notice: &Notice) {
         // After the end of the case, no task is left.
         let _ended = self.notices.send((node.clone(), notice.encode()));
+    }
+
+    async fn disconnect(&self, node: &NodeId) {
+        let others = self.state.lock().reachable(node);
+        let was_connected = self.state.lock().sinks.remove(node).is_some();
+        if was_connected && self.defect != Defect::KeepsDisconnectedNodes {
+            self.report(node, &others, BusSink::node_left);
+        }
     }
 }
 
