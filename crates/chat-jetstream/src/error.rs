@@ -8,7 +8,10 @@ use chat_core::NodeId;
 #[non_exhaustive]
 pub enum OpenError {
     /// The name of the stream is not valid.
-    #[error("the name of a stream is 1 to 64 ASCII letters, digits, - and _; choose another name")]
+    #[error(
+        "the name of a stream is 1 to 64 ASCII letters, digits, - and _, and does not end in -users, in -guests, or in - \
+         and a number, as further streams of a chat do; choose another name"
+    )]
     InvalidName,
     /// No server can be reached, or it refuses the credentials.
     #[error("no connection to the servers {servers}: {cause}; check the addresses and the credentials")]

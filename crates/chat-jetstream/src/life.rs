@@ -319,6 +319,14 @@ pub(crate) fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(is_allowed)
 }
 
+/// Returns true for a text that can be the name of a chat, which its first stream has. The other streams of a chat have
+/// its name and an end, so no name has such an end.
+pub(crate) fn is_chat_name(text: &str) -> bool {
+    let end = text.rsplit_once('-').map_or("", |(_, end)| end);
+    let is_number = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
+    is_token(text) && !is_number && !["users", "guests"].contains(&end)
+}
+
 fn random() -> String {
     format!("{:016x}", random_number())
 }

@@ -19,7 +19,8 @@ use chat_core::NodeId;
 #[non_exhaustive]
 pub struct Options {
     /// Name of the stream, and the first part of each subject: ASCII letters, digits, `-` and `_`. Chats that share
-    /// servers need different ones. Further streams have a number at the end, as `chat-2`. Default `chat`.
+    /// servers need different ones. Further streams of a chat have a number at the end, as `chat-2`, or `-users` or
+    /// `-guests`, so no name has such an end. Default `chat`.
     pub stream: String,
     /// Streams in which the rooms are, 1 to 64: each room is always in the same one. All servers of the chat need the
     /// same number, and it cannot change. Default 1.

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::high_water::HighWaterMarks;
-use crate::life::{is_token, random_number};
+use crate::life::{is_chat_name, random_number};
 use crate::link::{Client, Link};
 #[cfg(feature = "search-index")]
 use crate::node::Node;
@@ -167,7 +167,7 @@ pub(crate) async fn connect(
     servers: &str,
     options: &Options,
 ) -> Result<(Arc<dyn Client>, Arc<Connection>), OpenError> {
-    if !is_token(&options.stream) {
+    if !is_chat_name(&options.stream) {
         return Err(OpenError::InvalidName);
     }
     if !(1..=MAX_STREAMS).contains(&options.streams) {

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::life::is_token;
+use crate::life::is_chat_name;
 use crate::node::Connection;
 use crate::{OpenError, Options};
 
@@ -87,7 +87,7 @@ impl NatsBus {
     ///
     /// [`OpenError::InvalidName`] and [`OpenError::Unreachable`].
     pub async fn open(servers: &str, options: &Options) -> Result<Self, OpenError> {
-        if !is_token(&options.stream) {
+        if !is_chat_name(&options.stream) {
             return Err(OpenError::InvalidName);
         }
         let opened = Connection::open(servers, options.connect.clone()).await;

@@ -29,6 +29,17 @@ pub(crate) struct StreamInfo {
     /// The time of the leader.
     #[serde(default)]
     pub(crate) ts: String,
+    /// `None` if the server is not one of a cluster.
+    #[serde(default)]
+    cluster: Option<Copies>,
+}
+
+/// The servers that have a copy of a stream.
+#[derive(Clone, Debug, Deserialize)]
+struct Copies {
+    /// `None` while there is none. Then a server with a copy answers in its place.
+    #[serde(default)]
+    leader: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -61,7 +72,7 @@ struct SubjectsState {
 impl StreamInfo {
     /// Returns a stream without messages.
     pub(crate) fn new(config: StreamConfig) -> Self {
-        Self { config, state: StreamState { last_seq: 0 }, ts: String::new() }
+        Self { config, state: StreamState { last_seq: 0 }, ts: String::new(), cluster: None }
     }
 
     /// Returns the time of the leader, in milliseconds since the Unix epoch, if it has said so.
@@ -71,12 +82,16 @@ impl StreamInfo {
 }
 
 impl Link {
-    /// Returns the stream, or `None` if it does not exist.
+    /// Returns the stream, or `None` if it does not exist. Without a leader, the stream cannot be used, and another
+    /// server may say old things of it.
     pub(crate) async fn info(&self) -> Result<Option<StreamInfo>, LinkError> {
         // The client keeps a request until its answer comes, unless it has a subscription of its own. That costs the
         // servers more, but this question is repeated as long as there is no answer.
         let request = Request::new().inbox(self.client.new_inbox()).timeout(Some(REQUEST_TIMEOUT));
-        match self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), request).await {
+        match self.request::<StreamInfo>(format!("$JS.API.STREAM.INFO.{}", self.stream), request).await {
+            Ok(info) if info.cluster.as_ref().is_some_and(|copies| copies.leader.is_none()) => {
+                Err(LinkError::NoResponders(self.stream.clone()))
+            }
             Ok(info) => Ok(Some(info)),
             Err(LinkError::Refused { code: code::NO_STREAM, .. }) => Ok(None),
             Err(error) => Err(error),

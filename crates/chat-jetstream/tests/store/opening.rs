@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use chat_core::{Health, Store};
 use chat_jetstream::{JetStreamStore, OpenError, Options};
 use serde_json::json;
 
 use crate::servers::{Servers, request};
-use crate::support::node;
+use crate::support::{eventually, node};
 
 #[tokio::test]
 async fn a_stream_of_something_else_is_refused_and_unchanged() {
@@ -37,6 +39,30 @@ async fn an_error_says_what_to_do() {
     assert!(error.ends_with("check the addresses and the credentials"), "{error}");
     let error = open(servers.addresses(), "no.dots").await;
     assert!(error.starts_with("the name of a stream is 1 to 64 ASCII letters"), "{error}");
+    // These are streams of other chats, or will be.
+    for stream in ["chat-users", "chat-guests", "chat-2"] {
+        let error = open(servers.addresses(), stream).await;
+        assert!(error.starts_with("the name of a stream"), "{error}");
+    }
+}
+
+/// A server with a copy then answers for the stream, but nothing can be stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_not_ready_while_most_copies_of_its_stream_are_gone() {
+    let mut servers = Servers::start(3);
+    servers.ready().await;
+    let store = node(&servers, |options| options.replicas = 3).await;
+    assert_eq!(store.health(), Health::Ready);
+    servers.kill(0);
+    servers.kill(1);
+    eventually("a store that is not ready", || async { store.health() != Health::Ready }).await;
+    // It does not become ready again by itself.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_ne!(store.health(), Health::Ready);
+    let late = JetStreamStore::open(&servers.addresses(), Options::default()).await;
+    assert!(matches!(late, Err(OpenError::NoStream { .. })));
+    servers.revive(0);
+    eventually("a store that is ready", || async { store.health() == Health::Ready }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,7 +72,7 @@ async fn a_store_whose_server_ends_is_unreachable_until_it_runs_again() {
     let store = node(&servers, |_| {}).await;
     assert_eq!(store.health(), Health::Ready);
     servers.kill(0);
-    crate::support::eventually("an unreachable store", || async { store.health() != Health::Ready }).await;
+    eventually("an unreachable store", || async { store.health() != Health::Ready }).await;
     servers.revive(0);
-    crate::support::eventually("a store that is ready", || async { store.health() == Health::Ready }).await;
+    eventually("a store that is ready", || async { store.health() == Health::Ready }).await;
 }

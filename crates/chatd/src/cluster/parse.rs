@@ -35,10 +35,19 @@ pub(super) fn address(text: &str) -> Result<String, &'static str> {
 /// Parses the name of a stream.
 pub(super) fn name(text: &str) -> Result<String, &'static str> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
-        return Ok(text.to_owned());
+    if !(1..=64).contains(&text.len()) || !text.chars().all(is_allowed) {
+        return Err("a name is 1 to 64 ASCII letters, digits, - and _");
     }
-    Err("a name is 1 to 64 ASCII letters, digits, - and _")
+    // The store refuses these too, but a mistake in the options must not need a connection to be found.
+    match text.rsplit_once('-').map(|(_, end)| end) {
+        Some("users" | "guests") => {
+            Err("a name does not end in -users or -guests, as the streams of users do")
+        }
+        Some(end) if !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err("a name does not end in - and a number, as further streams of a chat do")
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// Parses a number of streams.
@@ -81,6 +90,16 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(node_of(host).as_ref().map(NodeId::as_str), node, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_not_that_of_another_stream_of_a_chat() {
+        for text in ["chat", "chat-users-", "users", "2", "chat-2b", "chat_2", "chat-"] {
+            assert_eq!(name(text).as_deref(), Ok(text));
+        }
+        for text in ["chat-users", "a-b-guests", "chat-2", "chat-64", "", "a.b"] {
+            assert!(name(text).is_err(), "{text}");
         }
     }
 
