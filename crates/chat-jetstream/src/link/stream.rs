@@ -31,12 +31,12 @@ pub(crate) struct StreamInfo {
     pub(crate) ts: String,
     /// `None` if the server is not one of a cluster.
     #[serde(default)]
-    cluster: Option<Copies>,
+    pub(crate) cluster: Option<Copies>,
 }
 
 /// The servers that have a copy of a stream.
 #[derive(Clone, Debug, Deserialize)]
-struct Copies {
+pub(crate) struct Copies {
     /// `None` while there is none. Then a server with a copy answers in its place.
     #[serde(default)]
     leader: Option<String>,
