@@ -104,7 +104,7 @@ impl Chat {
         let room = self.open(room).await?;
         // The host decides who may post, but a restriction of the user holds.
         let message = NewMessage::new(user.clone(), body).with_key(key).with_role(Role::Owner);
-        Ok(room::append(&room, message, self.rooms()).await?)
+        Ok(room::append(&room, room.log().append(message), self.rooms()).await?)
     }
 
     /// Changes a message of a room: edits or deletes it, adds or removes a reaction, pins or unpins it.

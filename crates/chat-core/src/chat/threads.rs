@@ -52,7 +52,7 @@ impl Chat {
             return Err(PostError::InvalidLinks);
         }
         let room = self.open(room).await?;
-        Ok(room::append(&room, message, self.rooms()).await?)
+        Ok(room::append(&room, room.log().append(message), self.rooms()).await?)
     }
 
     /// Reads part of the thread that begins with the message `root`, without that message.

@@ -11,17 +11,21 @@ use crate::stats::count;
 use crate::timer;
 use crate::{
     Act, AppendError, AppendReceipt, ChangeError, ChangeReceipt, Forbidden, MarkerError, NewAct, NewChange,
-    NewMessage, SearchError, ThreadError, Unavailable,
+    SearchError, ThreadError, Unavailable,
 };
 
-/// Appends a message with a body that was checked.
+/// Waits until a message with a body that was checked is appended.
+///
+/// It gets the answer of the log and not the message, and so keeps its future below 1 KiB: larger boxes cost an
+/// allocator much more.
 pub(crate) async fn append(
     room: &LiveRoom,
-    message: NewMessage,
+    answer: impl Future<Output = Result<AppendReceipt, AppendError>>,
     rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
     let started = Instant::now();
-    let receipt = within(rooms, room.track_append(room.log().append(message))).await?;
+    let answer = room.track_append(answer);
+    let receipt = within_time(rooms.limits.rooms.call_timeout, rooms, answer).await?;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
     room.note_committed(&receipt.epoch, receipt.seq);

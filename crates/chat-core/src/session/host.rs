@@ -368,6 +368,9 @@ pub(super) fn append_to(room: Arc<LiveRoom>, message: NewMessage, rooms: Arc<Roo
         rooms.counters.refuse(|limited| &mut limited.created);
         return Work::answered(Outcome::TooEarly(wait));
     }
-    let appended = async move { Ok(Done::Outcome(Outcome::Sent(append(&room, message, &rooms).await?))) };
+    let appended = async move {
+        let answer = room.log().append(message);
+        Ok(Done::Outcome(Outcome::Sent(append(&room, answer, &rooms).await?)))
+    };
     Work::Waiting(kind, appended.boxed())
 }
