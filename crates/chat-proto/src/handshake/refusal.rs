@@ -33,7 +33,7 @@ pub enum Refusal {
     #[error("this origin may not connect")]
     OriginForbidden,
     /// The name in the query breaks the rules for user names.
-    #[error("a user name is 1 to 32 visible characters")]
+    #[error("a user name is 1 to 32 visible characters; some names are reserved")]
     BadName,
     /// The server has its maximum number of connections.
     #[error("the server has its maximum number of connections")]
