@@ -6,7 +6,7 @@ use async_nats::{Message, SubscribeError};
 use chat_core::NodeId;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::life::random_number;
 use crate::link::{Client, Subscription};
@@ -17,6 +17,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The pause after which a node whose name is taken claims it again.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// The time after the claim of another node, after which that one has gone or has the name.
+const DISPUTE_TIME: Duration = Duration::from_secs(1);
 
 /// The name of a node, which no other live node has. The subscription is what keeps it.
 pub(crate) struct ClaimedName {
@@ -103,11 +106,12 @@ impl ClaimedName {
         }
     }
 
-    /// Answers each node that claims the name. After a lost connection, it claims the name again: another node may have
-    /// got it meanwhile. That one keeps it, as long as it is there.
+    /// Answers each node that claims the name. After a lost connection, and soon after such an answer, which may have
+    /// come too late, it claims the name again: another node may have got it meanwhile. That one keeps it, as long as it
+    /// is there.
     pub(crate) async fn keep(mut self, connection: Arc<Connection>) {
         let (mut events, mut losses) = (connection.events(), self.losses);
-        let mut is_owner = true;
+        let (mut is_owner, mut disputed) = (true, None);
         loop {
             tokio::select! {
                 biased;
@@ -115,13 +119,16 @@ impl ClaimedName {
                     let Some(claim) = claim else { return };
                     if is_owner && decode(&claim).is_some_and(|other| other.life != self.life) {
                         answer(&*self.client, &claim, Claim { life: self.life, is_owner: true }).await;
+                        disputed.get_or_insert_with(|| Instant::now() + DISPUTE_TIME);
                     }
                     continue;
                 }
                 Ok(()) = events.changed() => {}
+                () = sleep_until(disputed.unwrap_or_else(Instant::now)), if disputed.is_some() => {}
                 () = sleep(PAUSE), if !is_owner || connection.losses() != losses => {}
             }
-            if !connection.is_open() || (is_owner && connection.losses() == losses) {
+            let is_disputed = disputed.take_if(|due| *due <= Instant::now()).is_some();
+            if !connection.is_open() || (is_owner && !is_disputed && connection.losses() == losses) {
                 continue;
             }
             let before = connection.losses();

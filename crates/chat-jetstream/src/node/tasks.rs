@@ -115,6 +115,9 @@ impl Node {
             match self.tend().await {
                 Ok(()) => {
                     self.compared.note(begun);
+                    if has_failed {
+                        tracing::info!(stream = %self.link.stream, "leader of the stream answers again");
+                    }
                     has_failed = false;
                 }
                 Err(error) => {

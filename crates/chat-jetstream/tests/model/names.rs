@@ -15,6 +15,21 @@ const CUT: Duration = Duration::from_secs(20);
 /// The time for a node to claim its name again, after a connection or a pause.
 const CLAIM: Duration = Duration::from_secs(10);
 
+/// It has not lost its connection, and hears of the claim of the other node when that has the name.
+#[test]
+fn a_node_whose_name_was_taken_while_it_stood_still_is_not_ready() {
+    run(|model| async move {
+        let first = named_node(&model, Some("a"), None).await;
+        model.act(|world| world.cut(0, true));
+        let second = named_node(&model, Some("a"), None).await;
+        model.act(|world| world.cut(0, false));
+        sleep(CLAIM).await;
+        let taken = "another server of the chat has the name of this one";
+        assert_eq!(first.health(), Health::Unreachable(taken.to_owned()));
+        assert_eq!(second.health(), Health::Ready);
+    });
+}
+
 #[test]
 fn a_node_whose_name_was_taken_meanwhile_is_not_ready_until_the_name_is_free() {
     run(|model| async move {
