@@ -107,8 +107,8 @@ impl ClaimedName {
     }
 
     /// Answers each node that claims the name. After a lost connection, and soon after such an answer, which may have
-    /// come too late, it claims the name again: another node may have got it meanwhile. That one keeps it, as long as it
-    /// is there.
+    /// come too late, it claims the name again: another node may have got it meanwhile. That one keeps it, as long as
+    /// it is there.
     pub(crate) async fn keep(mut self, connection: Arc<Connection>) {
         let (mut events, mut losses) = (connection.events(), self.losses);
         let (mut is_owner, mut disputed) = (true, None);
