@@ -63,7 +63,9 @@ async fn send(client: &Client, node: &str, life: u64, content: &Value) {
 async fn a_node_that_is_wrong_all_the_time_is_asked_once_per_second() {
     let servers = Servers::start(1);
     let client = servers.ready().await;
-    let kinds: [(&str, fn(u64) -> (u64, Value)); 3] = [
+    /// Returns the life and the content of a packet by its number.
+    type Packet = fn(u64) -> (u64, Value);
+    let kinds: [(&str, Packet); 3] = [
         // Each notice shows that notices before it are lost.
         ("counts", |index| (1, json!({ "notice": { "number": 10 * index, "notice": kick(index) } }))),
         ("misses", |index| {
