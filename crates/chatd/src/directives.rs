@@ -16,13 +16,15 @@ const ERRORS: &str = "error";
 const WARNING: &str = "chatd::directives=warn";
 
 /// Beginnings of the targets that have log lines.
-const TARGETS: [&str; 17] = [
+const TARGETS: [&str; 19] = [
     "actix",
+    "async_nats",
     "axum",
     "chat_actix",
     "chat_adapter",
     "chat_auth",
     "chat_core",
+    "chat_jetstream",
     "chat_sqlite",
     "chatd",
     "h2",
@@ -131,6 +133,7 @@ mod tests {
             "chat_core=debug",
             "chatd::storage=trace,warn",
             "warn,hyper=off,",
+            "async_nats=warn,chat_jetstream=debug",
             "[connection]=debug",
             "chat_core[connection{user=ann}]=debug",
         ] {
