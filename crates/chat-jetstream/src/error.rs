@@ -74,6 +74,9 @@ pub enum OpenError {
         /// The error of the file system.
         cause: io::Error,
     },
+    /// Another running server uses the directory with the ends of the streams.
+    #[error("{} is in use by another running server; each server needs a directory of its own", .0.display())]
+    StateInUse(PathBuf),
     /// The search index cannot be used.
     #[cfg(feature = "search-index")]
     #[error("the search index cannot be used: {0}")]

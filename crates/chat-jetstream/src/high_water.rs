@@ -1,6 +1,6 @@
 //! The high-water marks of a server: how far each stream has come, in files that outlive the server.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use crate::error::OpenError;
 use crate::life::Life;
 use crate::node::{Node, Streams};
 
@@ -20,9 +21,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The first word of a file.
 const FORMAT: &str = "chat-mark-1";
 
+/// The file whose lock makes a directory one of a single server.
+const LOCK: &str = "lock";
+
 /// The high-water marks of all streams of the chat.
 #[derive(Debug)]
-pub(crate) struct HighWaterMarks(Vec<HighWaterMark>);
+pub(crate) struct HighWaterMarks {
+    marks: Vec<HighWaterMark>,
+    /// Two servers would overwrite each other's marks: the one that is behind would hide a loss.
+    lock: File,
+}
 
 #[derive(Debug)]
 struct HighWaterMark {
@@ -35,12 +43,30 @@ struct HighWaterMark {
 impl HighWaterMarks {
     /// Reads the marks in a directory, which is created if its parent exists. A mark that is damaged or missing counts
     /// as one of a stream of which nothing is known.
-    pub(crate) fn open(dir: &Path, streams: &Streams) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::State`] and [`OpenError::StateInUse`].
+    pub(crate) fn open(dir: &Path, streams: &Streams) -> Result<Self, OpenError> {
+        let opened = Self::lock(dir).and_then(|lock| match lock.try_lock() {
+            Ok(()) => Ok(Some(Self { marks: Self::read(dir, streams)?, lock })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        let opened = opened.map_err(|cause| OpenError::State { dir: dir.to_owned(), cause })?;
+        opened.ok_or_else(|| OpenError::StateInUse(dir.to_owned()))
+    }
+
+    fn lock(dir: &Path) -> io::Result<File> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let open = |node: &Arc<Node>| {
+        File::options().write(true).create(true).truncate(false).open(dir.join(LOCK))
+    }
+
+    fn read(dir: &Path, streams: &Streams) -> io::Result<Vec<HighWaterMark>> {
+        let read = |node: &Arc<Node>| {
             let path = dir.join(format!("{}.mark", node.link.stream));
             let written = match fs::read(&path) {
                 Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
@@ -49,13 +75,13 @@ impl HighWaterMarks {
             };
             Ok(HighWaterMark { node: Arc::clone(node), path, written: Mutex::new(written) })
         };
-        streams.iter().map(open).collect::<io::Result<_>>().map(Self)
+        streams.iter().map(read).collect()
     }
 
     /// Compares the streams with their marks. Rooms of a stream that has lost its end start new epochs before this
     /// returns, or before the next message is stored if the leader of the stream does not answer.
     pub(crate) async fn compare(&self) {
-        for HighWaterMark { node, written, .. } in &self.0 {
+        for HighWaterMark { node, written, .. } in &self.marks {
             let mark =
                 read(&written.lock()).map(|(life, epoch, place)| node.life().recall(life, epoch, place));
             if mark == Some(true) {
@@ -67,8 +93,14 @@ impl HighWaterMarks {
     /// Writes the marks of the streams that have grown.
     pub(crate) async fn write(self: &Arc<Self>) -> io::Result<()> {
         let marks = Arc::clone(self);
-        let written = spawn_blocking(move || marks.0.iter().try_for_each(HighWaterMark::write)).await;
+        let written = spawn_blocking(move || marks.marks.iter().try_for_each(HighWaterMark::write)).await;
         written.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Releases the directory for another server.
+    pub(crate) fn release(&self) {
+        // A lock that stays is one that the end of the process releases.
+        let _released = self.lock.unlock();
     }
 
     /// Writes the marks regularly.

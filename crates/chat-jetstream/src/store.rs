@@ -105,13 +105,9 @@ impl JetStreamStore {
             tasks.spawn(claimed.keep(connection));
         }
         let marks = match &options.state_dir {
-            Some(dir) => Some(
-                HighWaterMarks::open(dir, &streams)
-                    .map_err(|cause| OpenError::State { dir: dir.clone(), cause })?,
-            ),
+            Some(dir) => Some(Arc::new(HighWaterMarks::open(dir, &streams)?)),
             None => None,
         };
-        let marks = marks.map(Arc::new);
         if let Some(marks) = &marks {
             marks.compare().await;
             tasks.spawn(Arc::clone(marks).keep());
@@ -268,10 +264,11 @@ impl Store for JetStreamStore {
         // All calls are answered: nothing is lost without them.
         let _unheard = timeout(CLOSE_TIMEOUT, last_words).await;
         self.0.tasks.lock().abort_all();
-        if let Some(marks) = &self.0.marks
-            && let Err(error) = marks.write().await
-        {
-            tracing::warn!(%error, "ends of the streams not written; a loss of messages may stay unnoticed");
+        if let Some(marks) = &self.0.marks {
+            if let Err(error) = marks.write().await {
+                tracing::warn!(%error, "ends of the streams not written; a loss of messages may stay unnoticed");
+            }
+            marks.release();
         }
         #[cfg(feature = "search-index")]
         for index in self.0.streams.iter().filter_map(|node| node.index.get()) {

@@ -98,7 +98,8 @@ impl Answers {
 /// Checks a response. Without a body, which is the response to a HEAD, only its status is known.
 fn check_response(status: u16, body: Option<&[u8]>) -> Result<(), String> {
     let Some(body) = body else {
-        let is_listed = STATUSES.contains(&status) || status == 405 || PROTOCOL.contains(&format!("| {status} | `"));
+        let is_listed =
+            STATUSES.contains(&status) || status == 405 || PROTOCOL.contains(&format!("| {status} | `"));
         return if is_listed { Ok(()) } else { Err(format!("the response {status} without a body")) };
     };
     let code = serde_json::from_slice::<serde_json::Value>(body).ok();
@@ -192,7 +193,8 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n".to_vec(),
             b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
             b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec(),
-            b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
+            b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+                .to_vec(),
             b"HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
             b"HTTP/1.1 403 No\r\ncontent-length: 25\r\n\r\n{\"error\":{\"code\":\"wrong\"}}".to_vec(),
             framed(Frame::text(r#"{"type":"pong"}"#)),

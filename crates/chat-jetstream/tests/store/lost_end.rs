@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use chat_core::{Limits, Store};
+use chat_jetstream::{JetStreamStore, OpenError, Options};
 
 use crate::proxy::Proxy;
 use crate::servers::Servers;
@@ -71,8 +72,8 @@ async fn a_lost_end_is_noticed_although_the_stream_is_longer_than_before() {
     servers.ready().await;
     let limits = Arc::new(Limits::default());
     let way = Proxy::start(servers.port(0)).await;
-    let options = chat_jetstream::Options::default().with(|options| options.replicas = 1);
-    let store = chat_jetstream::JetStreamStore::open(&way.address(), options).await.expect("a store");
+    let options = Options::default().with(|options| options.replicas = 1);
+    let store = JetStreamStore::open(&way.address(), options).await.expect("a store");
     let lobby = Opened::open(&store, "lobby", &limits).await;
     lobby.say("1").await;
     let before = lobby.room.bounds().await.expect("bounds");
@@ -115,6 +116,11 @@ async fn a_server_with_a_directory_notices_a_loss_that_happened_while_it_did_not
     copy(&mut servers);
     servers.ready().await;
     while lobby.append("lost", None).await.is_err() {}
+    let shared = Options::default().with(|options| {
+        (options.replicas, options.state_dir) = (1, Some(dir.clone()));
+    });
+    let second = JetStreamStore::open(&servers.addresses(), shared).await;
+    assert!(matches!(second, Err(OpenError::StateInUse(_))), "{second:?}");
     store.close().await.expect("closed");
     drop(lobby);
     // A restart without a loss changes nothing.

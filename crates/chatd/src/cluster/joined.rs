@@ -139,6 +139,7 @@ impl From<chat_jetstream::OpenError> for OpenError {
             chat_jetstream::OpenError::Index(chat_sqlite::OpenError::InUse(_)) => {
                 Self::InUse(format!("--search-index: {error}"))
             }
+            chat_jetstream::OpenError::StateInUse(_) => Self::InUse(format!("--cluster-state: {error}")),
             chat_jetstream::OpenError::State { .. } => Self::Failed(format!("--cluster-state: {error}")),
             chat_jetstream::OpenError::Index(_) => Self::Failed(format!("--search-index: {error}")),
             _ => Self::Failed(format!("--cluster: {error}")),
