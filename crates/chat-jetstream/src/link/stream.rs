@@ -145,6 +145,11 @@ impl Link {
 
     /// Removes the messages of a subject that are before a place. Returns their number.
     pub(crate) async fn purge(&self, subject: &str, before: u64) -> Result<usize, LinkError> {
+        // A server removes all messages if the place is 0, and one before 2.12.10 or 2.14.2 also if it is 1:
+        // <https://github.com/nats-io/nats-server/pull/8241>.
+        if before <= 1 {
+            return Ok(0);
+        }
         let query = json!({ "filter": subject, "seq": before });
         let purged = self.api::<Purged>(&format!("STREAM.PURGE.{}", self.stream), &query).await?;
         Ok(purged.purged)

@@ -76,8 +76,10 @@ impl Copy {
                 }
             }
             Op::Purge { filter, before } => {
+                // As servers before 2.12.10 do.
+                let before = if *before <= 1 { u64::MAX } else { *before };
                 let removed: Vec<_> =
-                    self.from(filter, 0).map(|(place, _)| place).filter(|place| place < before).collect();
+                    self.from(filter, 0).map(|(place, _)| place).filter(|place| *place < before).collect();
                 for place in &removed {
                     self.remove(*place);
                 }
