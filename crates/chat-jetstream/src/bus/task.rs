@@ -285,10 +285,12 @@ impl Task {
             // Two nodes with one name, each of which is new after the other one, cause no more exchanges.
             let exchanges = known.map(|peer| peer.exchanges).unwrap_or_default();
             self.peers.insert(from.clone(), Peer::new(life, exchanges));
-            self.exchange(&from, Wanted::ByOther).await;
+            let begins = self.exchange(&from, Wanted::ByOther).await;
             self.count_others();
             // The other node learns of this one at once, with the numbers from which it counts.
-            self.sign().await;
+            if begins {
+                self.sign().await;
+            }
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.saw();
@@ -319,7 +321,9 @@ impl Task {
                     self.exchange(&from, Wanted::ByThis).await;
                 }
             }
-            Content::Missed => self.exchange(&from, Wanted::ByOther).await,
+            Content::Missed => {
+                self.exchange(&from, Wanted::ByOther).await;
+            }
             Content::Leaves => {}
         }
     }
@@ -337,13 +341,16 @@ impl Task {
         }
     }
 
-    /// Lets both nodes exchange their users, because notices are lost. After another exchange, this one begins later.
-    async fn exchange(&mut self, node: &NodeId, wanted: Wanted) {
-        let Some(peer) = self.peers.get_mut(node) else { return };
+    /// Lets both nodes exchange their users, because notices are lost. Returns false if this exchange begins later,
+    /// because there was another one.
+    async fn exchange(&mut self, node: &NodeId, wanted: Wanted) -> bool {
+        let Some(peer) = self.peers.get_mut(node) else { return false };
         peer.exchanges.want(wanted);
-        if let Some(wanted) = peer.exchanges.begin(Instant::now()) {
+        let begun = peer.exchanges.begin(Instant::now());
+        if let Some(wanted) = begun {
             self.begin_exchange(node, wanted).await;
         }
+        begun.is_some()
     }
 
     /// Begins the exchanges that were to begin later.

@@ -230,7 +230,8 @@ impl Node {
         Unavailable::from_source(unreadable)
     }
 
-    /// Asks the leader of the stream, and returns when this node has drawn the conclusions.
+    /// Asks the leader of the stream, and returns when the node has compared it with what it knows. The rooms that have
+    /// missed something look again after that.
     pub(crate) async fn check(&self) {
         // The first round may have begun before.
         for _ in 0..2 {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::life::{Life, Subject};
 use crate::link::From;
-use crate::node::Node;
+use crate::node::{MAX_AHEAD, Node};
 use crate::record::Record;
 use crate::room::{Due, unix_millis};
 use crate::stats::count;
@@ -36,9 +36,6 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The rooms that the next walk tries again, at most. It finds the others again, because it begins at their records.
 const MAX_FAILED: usize = if cfg!(test) { 4 } else { 1_024 };
-
-/// The difference that the clocks of servers may have.
-const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// A repeated way along the stream, from its beginning to the first record that is young enough.
 #[derive(Debug)]
@@ -105,7 +102,7 @@ impl Walk {
     /// Returns the walks for this age. Keys stay in the stream for their time, so a message that is younger is hidden
     /// first, and removed later.
     fn all(age: Duration, key_window: Duration) -> Vec<Self> {
-        let keys = key_window.saturating_add(key_window.min(CLOCK_DIFFERENCE));
+        let keys = key_window.saturating_add(key_window.min(MAX_AHEAD));
         let walk = |age, removes| {
             let (life, from, failed, dropped, has_failed) = (None, 1, DueRooms::new(), None, false);
             Self { age, removes, keys, life, from, failed, dropped, has_failed }

@@ -123,7 +123,8 @@ impl Node {
             return Ok(());
         }
         if last - heard > MAX_READ {
-            // A writer has asked the leader by itself since the connection was lost.
+            // A writer asks the leader after a lost connection. Otherwise its expected place is wrong, and its append is
+            // refused.
             self.open_rooms().iter().for_each(|room| room.miss());
             life.catch_up(last);
             return Ok(());
@@ -138,18 +139,26 @@ impl Node {
                     Some(Subject::State { room, seq }) => heard.add(place, room, seq, payload),
                     Some(Subject::Record { room }) => {
                         let states = heard.take(place, room);
-                        if let Some(room) = self.open_room(room)
-                            && let Ok(record) = room.record(&message.subject, place, payload).await?
-                        {
-                            room.hear(life, &record, &states);
+                        if let Some(room) = self.open_room(room) {
+                            match room.record(&message.subject, place, payload).await {
+                                Ok(Ok(record)) => room.hear(life, &record, &states),
+                                Ok(Err(_)) => {}
+                                // The others do not wait for this room, which looks again later.
+                                Err(_) => room.miss(),
+                            }
                         }
                     }
                     // The record may be one of those that are missed, and its deletions are reported then.
                     Some(Subject::Copy { room }) => {
-                        if let Some(room) = self.open_room(room)
-                            && let Ok(copy) = room.record(&message.subject, place, payload).await?
-                        {
-                            room.report_erased(life, copy.targets(), place).await?;
+                        if let Some(room) = self.open_room(room) {
+                            let reported = match room.record(&message.subject, place, payload).await {
+                                Ok(Ok(copy)) => room.report_erased(life, copy.targets(), place).await,
+                                Ok(Err(_)) => Ok(()),
+                                Err(unavailable) => Err(unavailable),
+                            };
+                            if reported.is_err() {
+                                room.miss();
+                            }
                         }
                     }
                     _ => {}

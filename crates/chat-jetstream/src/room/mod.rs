@@ -301,7 +301,12 @@ impl SharedRoom {
                 Record::decode(place, bytes).map_err(|unreadable| self.node.unreadable(unreadable))?;
             self.note(&life, &record);
         }
-        let bounds = self.bounds_of(&self.known());
+        let known = self.known();
+        // A further life may have begun meanwhile. It is reported next.
+        if !Arc::ptr_eq(&known.life, &life) {
+            return Ok(());
+        }
+        let bounds = self.bounds_of(&known);
         self.sinks.report(Commit::Renewed(&bounds));
         let head = {
             let mut state = self.state.lock();
