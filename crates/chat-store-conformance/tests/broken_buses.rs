@@ -11,9 +11,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use relay::{Defect, Relay};
 
-const DEFECTS: [(Defect, &str, &str); 12] = [
+const DEFECTS: [(Defect, &str, &str); 13] = [
     (Defect::KeepsLostNodes, "keeps_lost_nodes", "chats::the_users_of_a_lost_node_leave_and_return"),
     (Defect::KeepsDisconnectedNodes, "keeps_disconnected_nodes", "chats::a_chat_that_drains_leaves"),
+    (Defect::EndsNodesEarly, "ends_nodes_early", "notices::a_node_that_disconnects_leaves"),
     (Defect::ForgetsReturningNodes, "forgets_returning_nodes", "chats::nodes_agree_after_a_loss"),
     (Defect::LosesNotices, "loses_notices", "notices::no_notice_of_a_burst_is_lost"),
     (Defect::LosesLargeNotices, "loses_large_notices", "notices::a_large_roster_arrives_unchanged"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_conformance::{Nodes, Outcome, Report, cases, run};
-use chat_core::{Builder, Bus, BusSink, Limits, MemoryStore, NodeId, Notice};
+use chat_core::{Builder, Bus, BusSink, Limits, MemoryStore, NodeId, Notice, async_trait};
 use chat_jetstream::NatsBus;
 use chat_tests::Adapter;
 use libtest_mimic::{Failed, Trial};
@@ -67,6 +67,7 @@ struct LosingBus {
     loses: fn(&Notice) -> bool,
 }
 
+#[async_trait]
 impl Bus for LosingBus {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         self.bus.connect(node, sink);
@@ -76,6 +77,10 @@ impl Bus for LosingBus {
         if !(self.loses)(notice) {
             self.bus.publish(node, notice);
         }
+    }
+
+    async fn disconnect(&self, node: &NodeId) {
+        self.bus.disconnect(node).await;
     }
 }
 

@@ -31,7 +31,6 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 ///   8 s, so a lost end is repaired. A repeated kick closes no new connection. Markers only move forward, so a client
 ///   ignores a lower one.
 /// - **End.** After [`disconnect`](Self::disconnect), the bus calls [`BusSink::node_left`] on the other nodes at once.
-///   A bus that leaves it out reports the node when it is not reachable any more.
 /// - **Delay.** A bus that knows for how long a notice was on its way, at least, calls [`BusSink::receive_late`]. A
 ///   late kick then closes no connection that is newer. A time that is too long would let a kick miss connections.
 /// - **Echo.** A node may receive its own notices. It ignores them.
@@ -45,12 +44,15 @@ pub use notice::{InvalidNotice, NodePresence, Notice, RosterEntry};
 ///
 /// struct Alone;
 ///
+/// #[chat_core::async_trait]
 /// impl Bus for Alone {
 ///     fn connect(&self, _node: &NodeId, _sink: BusSink) {}
 ///
 ///     fn publish(&self, node: &NodeId, notice: &Notice) {
 ///         println!("{node}: {}", String::from_utf8_lossy(&notice.encode()));
 ///     }
+///
+///     async fn disconnect(&self, _node: &NodeId) {}
 /// }
 ///
 /// let chat = Chat::builder().node("eu-1".parse()?).bus(Alone).build();
@@ -68,9 +70,9 @@ pub trait Bus: Send + Sync + 'static {
     /// Tells the other nodes that `node` leaves, after the notices that it has published. Later ones have no effect,
     /// and neither has a repeated call.
     ///
-    /// [`Chat::drain`](crate::Chat::drain) calls it when the last session has ended, and waits for it, because the
-    /// process may end then. It waits for one second at most.
-    async fn disconnect(&self, _node: &NodeId) {}
+    /// [`Chat::drain`](crate::Chat::drain) calls it when the last session has ended, or the time of the sessions is over,
+    /// and waits for it, because the process may end then. It waits for one second at most.
+    async fn disconnect(&self, node: &NodeId);
 }
 
 #[async_trait]

@@ -104,12 +104,15 @@ async fn a_kick_does_not_wait_for_a_peer_that_does_not_read() {
 #[derive(Clone, Default)]
 struct Held(Arc<Mutex<Option<BusSink>>>);
 
+#[async_trait]
 impl Bus for Held {
     fn connect(&self, _node: &NodeId, sink: BusSink) {
         *self.0.lock() = Some(sink);
     }
 
     fn publish(&self, _node: &NodeId, _notice: &Notice) {}
+
+    async fn disconnect(&self, _: &NodeId) {}
 }
 
 impl Held {

@@ -168,6 +168,7 @@ fn other() -> NodeId {
     "other".parse().expect("a name")
 }
 
+#[async_trait]
 impl Bus for Silent {
     fn connect(&self, _node: &NodeId, sink: BusSink) {
         sink.node_joined(&other());
@@ -177,6 +178,8 @@ impl Bus for Silent {
     fn publish(&self, _node: &NodeId, notice: &Notice) {
         self.notices.lock().push(notice.clone());
     }
+
+    async fn disconnect(&self, _: &NodeId) {}
 }
 
 impl Silent {

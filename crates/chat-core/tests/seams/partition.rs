@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chat_core::{Bus, BusSink, Chat, Limits, NodeId, Notice};
+use chat_core::{Bus, BusSink, Chat, Limits, NodeId, Notice, async_trait};
 use chat_testkit::{Peer, SharedStore, connect, lobby, member, pass, settle};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ struct State {
     waiting: Vec<(NodeId, NodeId, Vec<u8>)>,
 }
 
+#[async_trait]
 impl Bus for WildBus {
     fn connect(&self, node: &NodeId, sink: BusSink) {
         let others: Vec<_> = self.0.lock().sinks.clone().into_iter().collect();
@@ -47,6 +48,8 @@ impl Bus for WildBus {
             state.waiting.push((node.clone(), other, notice.encode()));
         }
     }
+
+    async fn disconnect(&self, _: &NodeId) {}
 }
 
 impl WildBus {

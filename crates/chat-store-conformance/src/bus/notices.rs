@@ -109,16 +109,22 @@ chat_suite::cases!(
         })
     }
 
-    /// A node that disconnects leaves, and what it has published arrives. A repeat changes nothing.
+    /// A node that disconnects leaves after what it has published has arrived. A repeat changes nothing.
     #[source = "chat_core::Bus, End"]
     async fn a_node_that_disconnects_leaves(stage: Stage) -> Verdict {
         let nodes = stage.nodes(["a", "b", "c"]).await?;
         let notice = typing("ann");
         nodes[0].publish(&notice);
         nodes[0].disconnect().await?;
+        let (notice, left) =
+            (Heard::Notice(nodes[0].id().clone(), notice), Heard::Left(nodes[0].id().clone()));
         for node in &nodes[1..] {
-            node.hears(&Heard::Notice(nodes[0].id().clone(), notice.clone())).await?;
-            node.hears(&Heard::Left(nodes[0].id().clone())).await?;
+            let expectation = format!("{notice:?}, and then {left:?} on node {}", node.id());
+            let is_first = |heard: &[Heard]| {
+                let place = |wanted| heard.iter().position(|heard| heard == wanted);
+                place(&notice).zip(place(&left)).is_some_and(|(notice, left)| notice < left)
+            };
+            node.hears_all(&expectation, is_first).await?;
         }
         nodes[0].disconnect().await
     }

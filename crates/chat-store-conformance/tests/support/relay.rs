@@ -22,6 +22,8 @@ pub(crate) enum Defect {
     KeepsLostNodes,
     /// A node that disconnects is not reported.
     KeepsDisconnectedNodes,
+    /// A node that disconnects is reported before its last notices.
+    EndsNodesEarly,
     /// A node that returns is not reported.
     ForgetsReturningNodes,
     /// One notice in 500 is lost.
@@ -51,7 +53,8 @@ const LARGE: usize = 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct Relay {
     state: Arc<Mutex<State>>,
-    notices: UnboundedSender<(NodeId, Vec<u8>)>,
+    /// The notices, and `None` for the end of a node.
+    notices: UnboundedSender<(NodeId, Option<Vec<u8>>)>,
     defect: Defect,
 }
 
@@ -68,6 +71,14 @@ impl State {
             |other: &NodeId| other != node && !self.lost.contains(other) && !self.lost.contains(node);
         let others = self.sinks.iter().filter(|(other, _)| is_reachable(other));
         others.map(|(other, sink)| (other.clone(), sink.clone())).collect()
+    }
+
+    /// Reports the end of a node to the others.
+    fn end(&mut self, node: &NodeId) {
+        let others = self.reachable(node);
+        if self.sinks.remove(node).is_some() {
+            others.iter().for_each(|(_, sink)| sink.node_left(node));
+        }
     }
 }
 
@@ -98,14 +109,14 @@ impl Bus for Relay {
 
     fn publish(&self, node: &NodeId, notice: &Notice) {
         // After the end of the case, no task is left.
-        let _ended = self.notices.send((node.clone(), notice.encode()));
+        let _ended = self.notices.send((node.clone(), Some(notice.encode())));
     }
 
     async fn disconnect(&self, node: &NodeId) {
-        let others = self.state.lock().reachable(node);
-        let was_connected = self.state.lock().sinks.remove(node).is_some();
-        if was_connected && self.defect != Defect::KeepsDisconnectedNodes {
-            self.report(node, &others, BusSink::node_left);
+        if self.defect == Defect::EndsNodesEarly {
+            self.state.lock().end(node);
+        } else if self.defect != Defect::KeepsDisconnectedNodes {
+            let _ended = self.notices.send((node.clone(), None));
         }
     }
 }
@@ -134,12 +145,25 @@ impl Fixture for Relay {
 }
 
 /// Delivers the notices: the second of two first, and each twice.
-async fn run(state: Arc<Mutex<State>>, mut notices: UnboundedReceiver<(NodeId, Vec<u8>)>, defect: Defect) {
+async fn run(
+    state: Arc<Mutex<State>>,
+    mut notices: UnboundedReceiver<(NodeId, Option<Vec<u8>>)>,
+    defect: Defect,
+) {
     let mut number = 0;
     while let Some(first) = notices.recv().await {
         tokio::task::yield_now().await;
-        let second = notices.try_recv().ok();
-        for (from, bytes) in second.into_iter().chain([first]) {
+        let mut taken = vec![first];
+        taken.extend(notices.try_recv().ok());
+        // The end of a node comes last.
+        if taken.iter().all(|(_, notice)| notice.is_some()) {
+            taken.reverse();
+        }
+        for (from, notice) in taken {
+            let Some(bytes) = notice else {
+                state.lock().end(&from);
+                continue;
+            };
             number += 1;
             if defect != Defect::LosesNotices || number % 500 != 0 {
                 deliver(&state, &from, &bytes, defect);
