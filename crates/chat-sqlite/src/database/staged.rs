@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chat_core::RoomName;
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, ffi};
 
 use super::row::room_of;
 
 /// The rooms whose staged messages cannot be moved, because their tables are damaged. They take no writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StuckRooms {
-    /// Their names, by their ids. A room without a readable name takes no writes anyway.
+    /// Their names by their ids, `None` for a name that could not be read.
     names: BTreeMap<i64, Option<RoomName>>,
 }
 
@@ -41,9 +41,27 @@ impl StuckRooms {
         self.names.contains_key(&room)
     }
 
-    /// Returns `true` if the room with this name is one of them.
-    pub(crate) fn contains(&self, room: &RoomName) -> bool {
+    /// Returns `true` if each of these rooms is one of `others`.
+    pub(crate) fn are_among(&self, others: &Self) -> bool {
+        self.names.keys().all(|room| others.contains_id(*room))
+    }
+
+    /// Returns `true` if the room with this name is one of them, as far as their names are known.
+    pub(crate) fn contains_known(&self, room: &RoomName) -> bool {
         self.names.values().flatten().any(|name| name == room)
+    }
+
+    /// Returns `true` if the room with this name is one of them.
+    ///
+    /// A name that could not be read once may be readable now. A message that such a room took without its staged ones
+    /// could be one that it has already.
+    pub(crate) fn contains(&self, transaction: &Transaction<'_>, room: &RoomName) -> rusqlite::Result<bool> {
+        if self.contains_known(room) || self.names.values().all(Option::is_some) {
+            return Ok(self.contains_known(room));
+        }
+        let mut select = transaction.prepare_cached("SELECT id FROM rooms WHERE name = ?1")?;
+        let id: Option<i64> = select.query_row([room.as_str()], |row| row.get(0)).optional()?;
+        Ok(id.is_some_and(|id| self.contains_id(id)))
     }
 
     /// Logs the rooms that were not among these rooms before, and those that are no longer among them.
@@ -199,6 +217,28 @@ mod tests {
 
     /// Bytes of a page in the write-ahead log.
     const FRAME: u64 = 4_096 + 24;
+
+    #[test]
+    fn a_room_whose_name_could_not_be_read_takes_no_writes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chat.db");
+        let created = Connection::open(&path).and_then(|mut created| migrate(&mut created));
+        created.expect("a database");
+        let mut connection = open_writer(&path, Durability::Process, Duration::ZERO).expect("a connection");
+        // No room has the first name.
+        let damaged =
+            "INSERT INTO rooms (id, name, head, first, keys) VALUES (1, '?', 1, 1, 0), (2, 'hall', 0, 1, 0);
+            INSERT INTO staged (id, at, sum, frame) VALUES ((1 << 36) + 1, 1, 1, x'7b7d');
+            CREATE TRIGGER fail BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'damaged'); END";
+        connection.execute_batch(damaged).expect("executed");
+        let stuck = move_left(&mut connection).expect("opened");
+        connection.execute_batch("UPDATE rooms SET name = 'lobby' WHERE id = 1").expect("executed");
+        let transaction = connection.transaction().expect("a transaction");
+        for (room, is_stuck) in [("lobby", true), ("hall", false), ("new", false)] {
+            let room = room.parse().expect("a name");
+            assert_eq!(stuck.contains(&transaction, &room), Ok(is_stuck), "{room}");
+        }
+    }
 
     /// The pages of the staged messages must not be written empty, and then again with moved messages.
     #[test]

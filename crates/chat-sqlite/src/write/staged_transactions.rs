@@ -7,7 +7,7 @@ use super::connection::WriteConnection;
 use super::error::WriteError;
 use super::queue::AppendRequest;
 use super::room_rows::RoomRows;
-use super::staging::Staging;
+use super::staging::{Retry, Staging};
 use crate::database::{ErasureList, Moved, StuckRooms, move_staged};
 use crate::search::Indexer;
 
@@ -33,7 +33,7 @@ impl Staging {
             && requests.iter().map(body).sum::<usize>() <= MAX_MEAN_BYTES * requests.len()
             && requests.iter().all(|request| match &request.entry {
                 Prepared::Marker(_) | Prepared::Follow(_) => true,
-                entry if self.stuck.contains(entry.room()) => true,
+                entry if self.stuck.contains_known(entry.room()) => true,
                 Prepared::Message(prepared) => {
                     prepared.message.links.is_none()
                         && rows.get(&prepared.room).is_some_and(|row| row.last_at.is_some())
@@ -63,8 +63,9 @@ impl Staging {
         indexer: &Indexer,
         work: impl FnOnce(&Transaction<'_>, &mut ErasureList, &StuckRooms) -> rusqlite::Result<(bool, T)>,
     ) -> Result<T, WriteError> {
-        let must_move = self.messages > 0 || self.is_unknown || self.retries_stuck;
-        let mut stuck = if self.retries_stuck { StuckRooms::default() } else { self.stuck.clone() };
+        let retry = self.retry.filter(Retry::is_due);
+        let must_move = self.messages > 0 || self.is_unknown || retry.is_some();
+        let mut stuck = if retry.is_some() { StuckRooms::default() } else { self.stuck.clone() };
         let mut moved = Moved::default();
         let value = connection.transact(|transaction, erasures| {
             if must_move {
@@ -73,22 +74,23 @@ impl Staging {
             let (has_written, value) = work(transaction, erasures, &stuck)?;
             Ok((has_written || !moved.rooms.is_empty(), value))
         });
+        let next = retry.map(Retry::next).or(self.retry);
         match &value {
             Ok(_) if must_move => {
                 stuck.log_changes(&self.stuck);
+                let is_repeat = !stuck.is_empty() && stuck.are_among(&self.stuck);
                 *self = Self::with_stuck(stuck);
+                // A room that is new among them is tried again soon.
+                if is_repeat {
+                    self.retry = next;
+                }
                 indexer.add(moved.bytes, moved.rooms, false);
             }
             Ok(_) => {}
             // The next sweep tries again.
-            Err(_) => (self.is_unknown, self.since) = (must_move, None),
+            Err(_) => (self.is_unknown, self.since, self.retry) = (must_move, None, next),
         }
         value
-    }
-
-    /// Lets the next transaction try the rooms again whose messages cannot be moved.
-    pub(super) fn retry_stuck(&mut self) {
-        self.retries_stuck = !self.stuck.is_empty();
     }
 
     /// Moves all staged messages to their tables.

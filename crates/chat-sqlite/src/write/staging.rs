@@ -9,6 +9,9 @@ use crate::database::row::slot_owner;
 /// The longest time for which a message is staged, as long as the disk can be written to.
 const MAX_TIME: Duration = Duration::from_secs(1);
 
+/// The pauses, at first and at most, between two attempts to move the messages of a damaged room.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// The messages that are committed, but not in the tables which are ordered by room.
 ///
 /// A new message of each of 64 rooms, with its key, belongs on some 200 pages of those tables. As rows of the table
@@ -27,10 +30,17 @@ pub(crate) struct Staging {
     pub(super) since: Option<Instant>,
     /// The rooms whose messages cannot be moved.
     pub(super) stuck: StuckRooms,
-    /// `true` if the next move tries these rooms again.
-    pub(super) retries_stuck: bool,
+    /// The next attempt to move them, if there are any.
+    pub(super) retry: Option<Retry>,
     /// `true` after a failure: what is staged must be moved before anything else.
     pub(super) is_unknown: bool,
+}
+
+/// An attempt to move the messages of rooms that could not be moved before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    at: Instant,
+    pause: Duration,
 }
 
 /// The key of a stored message.
@@ -56,7 +66,8 @@ pub(super) struct NewStaged<'m> {
 impl Staging {
     /// Returns a staging without messages, except for those of rooms whose messages cannot be moved.
     pub(super) fn with_stuck(stuck: StuckRooms) -> Self {
-        Self { stuck, ..Self::default() }
+        let retry = (!stuck.is_empty()).then(Retry::first);
+        Self { stuck, retry, ..Self::default() }
     }
 
     /// Returns the staged message with a key.
@@ -108,6 +119,25 @@ impl Staging {
 
     /// Returns the time until the staged messages must be moved.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.since.map(|since| MAX_TIME.saturating_sub(since.elapsed()))
+        let moved = self.since.map(|since| MAX_TIME.saturating_sub(since.elapsed()));
+        let retried = self.retry.map(|retry| retry.at.saturating_duration_since(Instant::now()));
+        moved.into_iter().chain(retried).min()
+    }
+}
+
+impl Retry {
+    /// Returns the first attempt for a room. The disk may have failed for a moment only.
+    fn first() -> Self {
+        Self { at: Instant::now() + RETRY_PAUSES.0, pause: RETRY_PAUSES.0 }
+    }
+
+    /// Returns the attempt after this one.
+    pub(super) fn next(self) -> Self {
+        let pause = (self.pause * 2).min(RETRY_PAUSES.1);
+        Self { at: Instant::now() + pause, pause }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.at <= Instant::now()
     }
 }

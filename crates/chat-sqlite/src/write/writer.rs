@@ -233,7 +233,7 @@ impl Writer {
                 .map(|request| match &request.entry {
                     Prepared::Marker(marker) => batch.mark(marker),
                     Prepared::Follow(follow) => batch.follow(follow),
-                    entry if stuck.contains(entry.room()) => {
+                    entry if stuck.contains(transaction, entry.room())? => {
                         Ok(Outcome::Refused(Unavailable::new(ROOM_DAMAGED).into()))
                     }
                     Prepared::Message(message) => batch.append(message),
@@ -315,7 +315,7 @@ impl Writer {
         let (key_counts, rows) = (&mut self.key_counts, &self.room_rows);
         let step =
             self.staging.transact(&mut self.connection, &self.indexer, |transaction, erasures, stuck| {
-                if stuck.contains(&purge.room) {
+                if stuck.contains(transaction, &purge.room)? {
                     return Ok((false, None));
                 }
                 let mut batch = AppendBatch::new(transaction, now, limits, key_counts).with_rows(rows);
@@ -341,7 +341,8 @@ impl Writer {
                 };
                 running.answer(&self.state.notifier, &result);
             }
-            Ok(None) => self.purge_failed(running, ROOM_DAMAGED, true),
+            // No step has failed: the next one waits for the room.
+            Ok(None) => self.purge_failed(running, ROOM_DAMAGED, false),
             Err(error) => {
                 self.key_counts.clear();
                 self.room_rows.clear();
@@ -368,10 +369,7 @@ impl Writer {
         if self.sweep.is_none() && self.next_sweep > Instant::now() {
             return;
         }
-        let mut sweep = self.sweep.take().unwrap_or_else(|| {
-            self.staging.retry_stuck();
-            RetentionSweep::default()
-        });
+        let mut sweep = self.sweep.take().unwrap_or_default();
         let policy = RetentionPolicy {
             age: self.options.retain_age,
             messages: self.options.retain_messages,

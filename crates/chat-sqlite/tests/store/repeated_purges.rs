@@ -1,6 +1,7 @@
 //! Purges that are repeated, that fail, or whose rows are damaged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::{ChangeError, Health, Room, Store};
 use chat_sqlite::SqliteStore;
@@ -9,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::changes::known;
 use crate::purges::{fill_fast, kept_of_eve, purge};
+use crate::staging::damage_first_room;
 use crate::support::{StoreDir, draft, open_lobby, room, wait_until};
 
 /// Lets each step of a purge fail.
@@ -113,6 +115,28 @@ async fn a_purge_that_fails_after_a_start_again_and_again_is_given_up() {
     wait_until(async || stored_purges(&dir) == Some(0)).await;
     store.close_blocking();
     export().expect("exported");
+}
+
+/// A message of the room is not moved when the store opens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_an_earlier_process_waits_for_a_room_that_takes_no_writes() {
+    let dir = interrupted().await;
+    let last = "id = (SELECT max(id) FROM messages)";
+    let leave = format!(
+        "INSERT INTO staged (id, at, sum, frame, guest, connection)
+             SELECT id, at, sum, frame, guest, connection FROM messages WHERE {last};
+         DELETE FROM messages WHERE {last}"
+    );
+    dir.database().execute_batch(&leave).expect("executed");
+    damage_first_room(&dir);
+    let store = dir.open();
+    // Three steps that fail would be over, and the purge would be given up.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(stored_purges(&dir), Some(1));
+    dir.database().execute_batch("DROP TRIGGER fail").expect("dropped");
+    wait_until(async || stored_purges(&dir) == Some(0)).await;
+    assert_eq!(kept_of_eve(&room(&store, "lobby")).await, 0);
+    store.close_blocking();
 }
 
 #[tokio::test(flavor = "multi_thread")]

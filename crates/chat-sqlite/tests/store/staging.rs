@@ -135,7 +135,7 @@ async fn a_room_with_a_damaged_table_keeps_its_new_messages_and_does_not_block_o
 }
 
 /// Lets inserts into the table of the first room fail, as with a damaged page.
-fn damage_first_room(dir: &StoreDir) {
+pub(crate) fn damage_first_room(dir: &StoreDir) {
     let fail = "CREATE TRIGGER fail BEFORE INSERT ON messages WHEN NEW.id >> 36 = 1
                  BEGIN SELECT RAISE(ABORT, 'damaged'); END";
     dir.database().execute_batch(fail).expect("executed");
@@ -189,10 +189,7 @@ async fn a_send_to_a_room_with_a_damaged_table_takes_nothing_from_others_of_its_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_messages_of_a_room_whose_table_was_damaged_are_indexed() {
-    let (dir, store, lobby) = open_lobby_with(|options| {
-        options.sweep_interval = Duration::from_secs(2);
-        options.lock_wait = TEST_TIMEOUT;
-    });
+    let (dir, store, lobby) = open_lobby_with(|options| options.lock_wait = TEST_TIMEOUT);
     let hall = room(&store, "hall");
     let indexed = |room: i64| {
         let sql = "SELECT coalesce(sum(indexed), 0) FROM progress WHERE id = ?1";
