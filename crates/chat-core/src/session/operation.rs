@@ -178,8 +178,8 @@ impl<C: Connection> Driver<'_, C> {
         moved
     }
 
-    /// Polls the operations in flight for which others may wait, and keeps their answers: they wait for the turn of a
-    /// read, and for what the poll of an append does for its whole batch.
+    /// Polls the reads and appends in flight, and keeps their answers: others wait for the turn of a read, and for what
+    /// the poll of an append does for its whole batch. A change does the same, but its store publishes without it soon.
     fn poll_shared(&mut self, cx: &mut Context<'_>) {
         for InFlight { work, .. } in &mut self.in_flight {
             if let Work::Waiting(Kind::Read | Kind::Append, operation) = work
