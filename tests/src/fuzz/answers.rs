@@ -172,8 +172,8 @@ mod tests {
             Frame::close(1002, "protocol_error"),
         ];
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n".as_slice();
-        // The second and the third response answer a HEAD. A route that does not know that method refuses it with a body,
-        // which is left out, too.
+        // The second and the third response answer a HEAD. A route that does not know that method refuses it with a
+        // body, which is left out, too.
         let refusal = b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 80\r\n\r\n".as_slice();
         let heads = [head, &head[..head.len() - 3], refusal, head, UPGRADED].concat();
         let frames: Vec<u8> = frames.map(|frame| frame.unmasked().encode()).concat();
@@ -193,7 +193,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\n".to_vec(),
             b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
             b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_vec(),
-            b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+            b"HTTP/1.1 502 Oops\r\ncontent-length: 9\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
                 .to_vec(),
             b"HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
             b"HTTP/1.1 403 No\r\ncontent-length: 25\r\n\r\n{\"error\":{\"code\":\"wrong\"}}".to_vec(),

@@ -70,8 +70,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Tells the other nodes that `node` leaves, after the notices that it has published. Later ones have no effect,
     /// and neither has a repeated call.
     ///
-    /// [`Chat::drain`](crate::Chat::drain) calls it when the last session has ended, or the time of the sessions is over,
-    /// and waits for it, because the process may end then. It waits for one second at most.
+    /// [`Chat::drain`](crate::Chat::drain) calls it when the last session has ended, or the time of the sessions is
+    /// over, and waits for it, because the process may end then. It waits for one second at most.
     async fn disconnect(&self, node: &NodeId);
 }
 

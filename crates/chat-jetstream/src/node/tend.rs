@@ -123,8 +123,8 @@ impl Node {
             return Ok(());
         }
         if last - heard > MAX_READ {
-            // A writer asks the leader after a lost connection. Otherwise its expected place is wrong, and its append is
-            // refused.
+            // A writer asks the leader after a lost connection. Otherwise the place that it expects is wrong, and its
+            // append is refused.
             self.open_rooms().iter().for_each(|room| room.miss());
             life.catch_up(last);
             return Ok(());
