@@ -68,7 +68,11 @@ impl Decoder {
 
     /// Adds bytes that were read.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        if self.bytes.is_empty() {
+            self.bytes = bytes.into();
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
         self.allocated = self.allocated.max(self.bytes.capacity());
     }
 

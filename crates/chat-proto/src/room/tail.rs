@@ -1,5 +1,8 @@
 use std::collections::VecDeque;
 
+/// The events for which a batch has space from the beginning.
+const BATCH_SPACE: usize = 8;
+
 /// The newest events of a room, each encoded once and shared by all members.
 ///
 /// A message has a `seq`. Other events stand between the messages and have none; they are lost when the tail drops
@@ -157,8 +160,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         if cursor.seq < before {
             return Next::CatchUp { up_to: before };
         }
-        let mut events = Vec::new();
-        let mut bytes = 0;
+        let (mut events, mut bytes) = (self.space(offset), 0);
         for entry in self.entries.range(offset..) {
             let wanted = !entry.is_message || entry.seq > cursor.seq;
             if wanted && entry.is_message && entry.first <= cursor.seq {
@@ -189,7 +191,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         let offset = usize::try_from(position - self.start).unwrap_or(usize::MAX);
         let seq = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
         let from = Cursor { seq, position };
-        let (mut to, mut events, mut bytes) = (from, Vec::new(), 0);
+        let (mut to, mut events, mut bytes) = (from, self.space(offset), 0);
         for entry in self.entries.range(offset..) {
             bytes += entry.frame.as_ref().len();
             if !events.is_empty() && bytes > max_bytes {
@@ -199,6 +201,12 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
             to = Cursor { seq: entry.seq, position: to.position + 1 };
         }
         (from, events, to)
+    }
+
+    /// Returns a list with space for the events from this entry on. The tail of a small room has one, and few batches
+    /// have many.
+    fn space(&self, offset: usize) -> Vec<T> {
+        Vec::with_capacity((self.entries.len() - offset).min(BATCH_SPACE))
     }
 
     /// Returns the position of the first event.

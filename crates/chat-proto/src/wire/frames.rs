@@ -11,9 +11,6 @@ const LENGTH_16: u8 = 126;
 /// The same for a length in eight bytes.
 const LENGTH_64: u8 = 127;
 
-/// The bytes of the longest header of a frame that is not masked.
-const MAX_HEADER_BYTES: usize = 10;
-
 /// Adds the header of a whole message: `first` is the first byte of its only frame, `length` that of its payload.
 ///
 /// ```
@@ -36,6 +33,15 @@ pub fn put_header(bytes: &mut BytesMut, first: u8, length: usize) {
     }
 }
 
+/// Returns the length of the header of a payload of this length.
+fn header_bytes(length: usize) -> usize {
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(..LENGTH_16), _) => 2,
+        (_, Ok(_)) => 4,
+        _ => 10,
+    }
+}
+
 /// Returns whole text messages, one after the other.
 ///
 /// ```
@@ -47,7 +53,8 @@ where
     I::IntoIter: Clone,
 {
     let payloads = payloads.into_iter();
-    let length = payloads.clone().map(|payload| payload.len() + MAX_HEADER_BYTES).sum();
+    // Exactly, so that the buffer becomes the result without a second allocation.
+    let length = payloads.clone().map(|payload| header_bytes(payload.len()) + payload.len()).sum();
     let mut bytes = BytesMut::with_capacity(length);
     for payload in payloads {
         put_header(&mut bytes, TEXT, payload.len());
