@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat_proto::frames;
 use chat_proto::room::{Flush, Place};
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -42,6 +43,9 @@ use crate::sync::{spawn, workers};
 
 /// The most members of one chunk. Small for shuttle, which checks a few members.
 const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
+
+/// The members of a chunk that need no allocation: those of a small room.
+const FEW: usize = 4;
 
 /// The direct members up to which a flush does not wait for appends.
 const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
@@ -87,6 +91,9 @@ struct Round {
     /// The chunks that were begun.
     chunks: usize,
 }
+
+/// The members of a chunk.
+type Chunk = SmallVec<[Arc<Seat>; FEW]>;
 
 /// The next work of a task.
 enum Next {
@@ -135,14 +142,6 @@ impl Flushing {
         is_first
     }
 
-    /// Returns the number of tasks that must be started to write to this number of members.
-    fn widen(&mut self, members: usize, runtime: &Handle) -> usize {
-        let wanted = workers(runtime).min(members / MEMBERS_PER_TASK).max(1);
-        let more = wanted.saturating_sub(self.tasks);
-        self.tasks += more;
-        more
-    }
-
     /// Records the end of a step of a task.
     fn end_step(&mut self, step: Step) {
         match (step, &mut self.round) {
@@ -154,10 +153,22 @@ impl Flushing {
 }
 
 impl State {
+    /// Returns the number of tasks that must be started for the members of the room, and their runtime.
+    fn widen(&mut self) -> Option<(usize, Handle)> {
+        let wanted = self.room.direct_count() / MEMBERS_PER_TASK;
+        if wanted <= self.flushing.tasks {
+            return None;
+        }
+        let runtime = self.flush_runtime();
+        let more = wanted.min(workers(&runtime)).saturating_sub(self.flushing.tasks);
+        self.flushing.tasks += more;
+        (more > 0).then_some((more, runtime))
+    }
+
     /// Takes the next chunk, of the present flush or of the next one.
     ///
     /// The next flush of a large room may wait for `appends` first.
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>, appends: Option<&PendingAppends>) -> Next {
+    fn next_chunk(&mut self, chunk: &mut Chunk, appends: Option<&PendingAppends>) -> Next {
         loop {
             let Some(round) = &mut self.flushing.round else {
                 if self.flushing.is_held {
@@ -203,9 +214,9 @@ impl State {
 
 impl Shared {
     /// Starts a flush, which [`Flushing`] has counted. The session that is polled on this thread writes the first
-    /// chunks, or otherwise a task of this runtime.
-    pub(super) fn start_flush(self: &Arc<Self>, runtime: Handle) {
-        if let Some(task) = own_flushes::add(Task::new(self, runtime)) {
+    /// chunks, or otherwise a task.
+    pub(super) fn start_flush(self: &Arc<Self>) {
+        if let Some(task) = own_flushes::add(Task::new(self)) {
             task.spawn();
         }
     }
@@ -219,7 +230,7 @@ impl Shared {
         }
     }
 
-    fn write_chunk(&self, chunk: &mut Vec<Arc<Seat>>, batch: &Batch) {
+    fn write_chunk(&self, chunk: &mut Chunk, batch: &Batch) {
         let (mut written, mut behind) = (0_u64, Vec::new());
         for seat in chunk.drain(..) {
             match seat.flush(batch) {
@@ -257,7 +268,6 @@ impl Shared {
 /// A task that writes the flushes of a room.
 pub(super) struct Task {
     room: Arc<Shared>,
-    runtime: Handle,
     step: Step,
 }
 
@@ -275,12 +285,12 @@ enum Step {
 }
 
 impl Task {
-    fn new(room: &Arc<Shared>, runtime: Handle) -> Self {
-        Self { room: Arc::clone(room), runtime, step: Step::Pause }
+    fn new(room: &Arc<Shared>) -> Self {
+        Self { room: Arc::clone(room), step: Step::Pause }
     }
 
     fn spawn(self) {
-        let runtime = self.runtime.clone();
+        let runtime = self.room.lock().flush_runtime();
         spawn(&runtime, self.run());
     }
 
@@ -301,7 +311,7 @@ impl Task {
         }
     }
 
-    /// Writes the chunks of one turn, and leaves the rest to a task of the runtime.
+    /// Writes the chunks of one turn, and leaves the rest to a task of a runtime.
     pub(super) fn run_once(mut self) {
         if self.write_turn() {
             self.spawn();
@@ -310,7 +320,7 @@ impl Task {
 
     /// Writes the chunks of one turn. Returns false if nothing is left.
     fn write_turn(&mut self) -> bool {
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        let (mut chunk, mut bytes) = (Chunk::new(), 0);
         for _ in 0..CHUNKS_PER_TURN {
             let batch = match self.next_chunk(&mut chunk) {
                 Next::Chunk(batch) => batch,
@@ -328,7 +338,7 @@ impl Task {
     }
 
     /// Takes the next chunk, after the last one was written.
-    fn next_chunk(&mut self, chunk: &mut Vec<Arc<Seat>>) -> Next {
+    fn next_chunk(&mut self, chunk: &mut Chunk) -> Next {
         let mut state = self.room.lock();
         state.flushing.end_step(self.step);
         let may_wait = self.step != Step::Hold;
@@ -340,24 +350,19 @@ impl Task {
             Next::Nothing => Step::End,
         };
         let more = match next {
-            Next::Chunk(_) => {
-                let members = state.room.direct_count();
-                state.flushing.widen(members, &self.runtime)
-            }
-            Next::Pause | Next::Hold => 0,
+            Next::Chunk(_) => state.widen(),
+            Next::Pause | Next::Hold => None,
             Next::Nothing => {
                 // Counted under the same lock, so that the next change starts a task.
                 self.room.end_flush(&mut state);
-                0
+                None
             }
         };
         drop(state);
-        for _ in 0..more {
-            Self::new(&self.room, self.runtime.clone()).spawn();
-        }
-        if more > 0 {
+        if let Some((more, runtime)) = more {
+            (0..more).for_each(|_| spawn(&runtime, Self::new(&self.room).run()));
             // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.
-            spawn(&self.runtime, async {});
+            spawn(&runtime, async {});
         }
         next
     }

@@ -253,7 +253,7 @@ impl Shared {
         // Entries that the room never gets may be acts too.
         wakers.extend(state.room.take_affected().into_iter().filter_map(|seat| seat.change_rights()));
         let flush = state.start_flush();
-        if flush.is_some() {
+        if flush {
             self.is_flushing.store(true, Ordering::Release);
         }
         if state.room.has_messages() {
@@ -270,8 +270,8 @@ impl Shared {
         }
         let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
-        if let Some(runtime) = flush {
-            self.start_flush(runtime);
+        if flush {
+            self.start_flush();
         }
         wake_all(wakers);
         if let Some(budget) = over_budget {
@@ -327,21 +327,22 @@ impl State {
         Handle::try_current().unwrap_or_else(|_| self.runtime.clone())
     }
 
-    /// Returns the runtime of the task that must be started to flush the room, if it has something to flush.
+    /// Returns true if a task must be started to flush the room.
+    fn start_flush(&mut self) -> bool {
+        self.room.needs_flush() && self.flushing.start()
+    }
+
+    /// Returns the runtime of a task that flushes the room.
     ///
-    /// The runtime is that of a member, because that of the change may not run after it. A member in the runtime of the
-    /// change is better than the first one, whose thread may be busy with something else.
-    fn start_flush(&mut self) -> Option<Handle> {
-        if !self.room.needs_flush() {
-            return None;
-        }
+    /// It is that of a member, because the present one may not run any more soon. A member in the present runtime is
+    /// better than the first one, whose thread may be busy with something else.
+    pub(super) fn flush_runtime(&self) -> Handle {
         let runtimes = || self.room.direct_members(None).map(|(_, seat)| seat.runtime());
-        let first = runtimes().next()?;
-        self.flushing.start().then(|| {
-            let current = Handle::try_current().ok().map(|runtime| runtime.id());
-            let is_current = |runtime: &&Handle| Some(runtime.id()) == current;
-            runtimes().take(MAX_COMPARED).find(is_current).unwrap_or(first).clone()
-        })
+        let current = Handle::try_current().ok().map(|runtime| runtime.id());
+        let is_current = |runtime: &&Handle| Some(runtime.id()) == current;
+        let of_member = runtimes().take(MAX_COMPARED).find(is_current).or_else(|| runtimes().next());
+        // Without a member, nothing is left to write.
+        of_member.cloned().unwrap_or_else(|| self.runtime())
     }
 
     /// Returns the time at which the timer of the room is due, if no task waits for it.
