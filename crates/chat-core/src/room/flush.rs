@@ -245,12 +245,10 @@ impl Shared {
         if !behind.is_empty() {
             wake_all(self.note_places(&behind));
         }
-        if written > 0
-            && let Some(rooms) = self.rooms.upgrade()
-        {
+        if written > 0 {
             // One addition to each for a chunk needs no part of its own.
-            rooms.counters.bytes_sent.add(0, written * batch.payload_bytes as u64);
-            rooms.counters.delivered_directly.add(0, written * batch.count());
+            self.counters.bytes_sent.add(0, written * batch.payload_bytes as u64);
+            self.counters.delivered_directly.add(0, written * batch.count());
         }
     }
 

@@ -14,6 +14,7 @@ use crate::room::flush::Flushing;
 use crate::room::pending_appends::PendingAppends;
 use crate::room::repair::Repair;
 use crate::room::{Rooms, Seat, wake_all, within};
+use crate::stats::Counters;
 use crate::store::Commit;
 use crate::sync::{Mutex, MutexGuard};
 use crate::{CommitSink, LogBounds, Room, RoomName, Unavailable, User};
@@ -31,6 +32,8 @@ pub(crate) struct LiveRoom {
 pub(super) struct Shared {
     name: RoomName,
     pub(super) rooms: Weak<Rooms>,
+    /// Those of the rooms. A flush uses them for each message, and so needs no reference to the rooms.
+    pub(super) counters: Arc<Counters>,
     /// Set once the log is open.
     log: OnceLock<Weak<dyn Room>>,
     // Nothing is awaited and no waker is called while this is held.
@@ -85,6 +88,7 @@ impl LiveRoom {
         let shared = Arc::new(Shared {
             name: name.clone(),
             rooms: Arc::downgrade(rooms),
+            counters: Arc::clone(&rooms.counters),
             log: OnceLock::new(),
             state: Mutex::new(state),
             has_messages: Arc::default(),

@@ -35,7 +35,7 @@ pub(crate) struct Rooms {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) check_body: CheckBody,
     pub(crate) warnings: WarnThrottle,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) openings: Openings,
     pub(crate) nodes: Nodes,
     pub(super) departures: Departures,
