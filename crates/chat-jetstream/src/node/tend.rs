@@ -143,14 +143,15 @@ impl Node {
                             match room.record(&message.subject, place, payload).await {
                                 Ok(Ok(record)) => room.hear(life, &record, &states),
                                 Ok(Err(_)) => {}
-                                // The others do not wait for this room, which looks again later.
+                                // The others do not wait until it can be read: this room looks again later.
                                 Err(_) => room.miss(),
                             }
                         }
                     }
-                    // The record may be one of those that are missed, and its deletions are reported then.
+                    // The record may be one of those that are missed, and its deletions are reported then. So are those
+                    // of a room that looks again.
                     Some(Subject::Copy { room }) => {
-                        if let Some(room) = self.open_room(room) {
+                        if let Some(room) = self.open_room(room).filter(|room| !room.has_missed()) {
                             let reported = match room.record(&message.subject, place, payload).await {
                                 Ok(Ok(copy)) => room.report_erased(life, copy.targets(), place).await,
                                 Ok(Err(_)) => Ok(()),

@@ -125,6 +125,11 @@ impl SharedRoom {
         self.has_missed.store(true, Ordering::SeqCst);
     }
 
+    /// Returns true if the room looks again soon.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.has_missed.load(Ordering::SeqCst)
+    }
+
     /// Looks again, if the node may have missed something. A member may have the text of a deleted message.
     pub(crate) async fn look_if_missed(&self) -> Result<(), Unavailable> {
         if !self.has_missed.swap(false, Ordering::SeqCst) {

@@ -12,6 +12,9 @@ const MAX_TIME: Duration = Duration::from_secs(1);
 /// The pauses, at first and at most, between two attempts to move the messages of a damaged room.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// The pause after which the damage of a room counts as lasting.
+const LASTING: Duration = Duration::from_secs(8);
+
 /// The messages that are committed, but not in the tables which are ordered by room.
 ///
 /// A new message of each of 64 rooms, with its key, belongs on some 200 pages of those tables. As rows of the table
@@ -115,6 +118,11 @@ impl Staging {
     /// Returns the number of keys of the user to whom a slot belongs.
     pub(super) fn keys_of(&self, owner: &[u8]) -> u64 {
         self.keys.keys().filter(|slot| slot_owner(slot) == owner).count() as u64
+    }
+
+    /// Returns `true` if rooms were tried several times, so that not only a moment of the disk is the cause.
+    pub(super) fn has_retried_often(&self) -> bool {
+        self.retry.is_some_and(|retry| retry.pause >= LASTING)
     }
 
     /// Returns the time until the staged messages must be moved.

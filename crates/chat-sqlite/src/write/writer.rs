@@ -341,8 +341,8 @@ impl Writer {
                 };
                 running.answer(&self.state.notifier, &result);
             }
-            // No step has failed: the next one waits for the room.
-            Ok(None) => self.purge_failed(running, ROOM_DAMAGED, false),
+            // It waits for the room, but not for ever: it has a place, and others wait for its turn.
+            Ok(None) => self.purge_failed(running, ROOM_DAMAGED, self.staging.has_retried_often()),
             Err(error) => {
                 self.key_counts.clear();
                 self.room_rows.clear();
