@@ -48,16 +48,16 @@ impl HighWaterMarks {
     ///
     /// [`OpenError::State`] and [`OpenError::StateInUse`].
     pub(crate) fn open(dir: &Path, streams: &Streams) -> Result<Self, OpenError> {
-        let opened = Self::lock(dir).and_then(|lock| match lock.try_lock() {
-            Ok(()) => Ok(Some(Self { marks: Self::read(dir, streams)?, lock })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        });
-        let opened = opened.map_err(|cause| OpenError::State { dir: dir.to_owned(), cause })?;
-        opened.ok_or_else(|| OpenError::StateInUse(dir.to_owned()))
+        let failed = |cause| OpenError::State { dir: dir.to_owned(), cause };
+        let lock = Self::open_lock(dir).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { marks: Self::read(dir, streams).map_err(failed)?, lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::StateInUse(dir.to_owned())),
+            Err(TryLockError::Error(cause)) => Err(failed(cause)),
+        }
     }
 
-    fn lock(dir: &Path) -> io::Result<File> {
+    fn open_lock(dir: &Path) -> io::Result<File> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -99,7 +99,7 @@ impl HighWaterMarks {
 
     /// Releases the directory for another server.
     pub(crate) fn release(&self) {
-        // A lock that stays is one that the end of the process releases.
+        // If this fails, the end of the process releases it.
         let _released = self.lock.unlock();
     }
 
