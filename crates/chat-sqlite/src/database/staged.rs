@@ -207,6 +207,8 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use tempfile::TempDir;
+
     use super::*;
     use crate::Durability;
     use crate::database::connection::{checkpoint, open_writer};
@@ -218,13 +220,19 @@ mod tests {
     /// Bytes of a page in the write-ahead log.
     const FRAME: u64 = 4_096 + 24;
 
-    #[test]
-    fn a_room_whose_name_could_not_be_read_takes_no_writes() {
+    /// Returns a database in a directory of its own.
+    fn database() -> (TempDir, Connection) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("chat.db");
         let created = Connection::open(&path).and_then(|mut created| migrate(&mut created));
         created.expect("a database");
-        let mut connection = open_writer(&path, Durability::Process, Duration::ZERO).expect("a connection");
+        let connection = open_writer(&path, Durability::Process, Duration::ZERO).expect("a connection");
+        (dir, connection)
+    }
+
+    #[test]
+    fn a_room_whose_name_could_not_be_read_takes_no_writes() {
+        let (_dir, mut connection) = database();
         // No room has the first name.
         let damaged =
             "INSERT INTO rooms (id, name, head, first, keys) VALUES (1, '?', 1, 1, 0), (2, 'hall', 0, 1, 0);
@@ -243,11 +251,7 @@ mod tests {
     /// The pages of the staged messages must not be written empty, and then again with moved messages.
     #[test]
     fn a_move_writes_the_pages_of_the_staged_messages_once() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("chat.db");
-        let created = Connection::open(&path).and_then(|mut created| migrate(&mut created));
-        created.expect("a database");
-        let mut connection = open_writer(&path, Durability::Process, Duration::ZERO).expect("a connection");
+        let (dir, mut connection) = database();
         let mut frames = 0;
         for round in 0..4_u64 {
             let staged = connection.transaction().expect("a transaction");
