@@ -53,7 +53,7 @@ const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
 /// The chunks that a task writes before other tasks get their turn: about 1 ms with short messages.
 const CHUNKS_PER_TURN: usize = 4;
 
-/// The bytes, about, that a task writes before other tasks get their turn, unless one member gets more.
+/// The approximate number of bytes that a task writes before other tasks get their turn. One member may get more.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
 /// The direct members for which one more task writes.
