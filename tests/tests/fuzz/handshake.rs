@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -125,11 +125,25 @@ fn check_strictly(head: &RequestHead<'_>) -> Result<()> {
     if let Some(origin) = origins.first() {
         let origin = String::from_utf8(origin.to_ascii_lowercase())?;
         let (_, authority) = origin.split_once("://").context("an origin without a host")?;
-        let name = |authority: &str| host_name(authority).map(|name| name.trim_end_matches('.').to_owned());
-        let (own, other) = (name(std::str::from_utf8(&host)?), name(authority));
-        ensure!(origins.len() == 1 && own.is_some() && own == other, "from {origin} to {own:?}");
+        let (own, other) = (plain_name(std::str::from_utf8(&host)?), plain_name(authority));
+        let is_same =
+            own.is_some() && own == other || is_loopback(own.as_deref()) && is_loopback(other.as_deref());
+        ensure!(origins.len() == 1 && is_same, "from {origin} to {own:?}");
     }
     Ok(())
+}
+
+/// Returns the host of an authority, an address in its usual form, or `None` without a valid host.
+fn plain_name(authority: &str) -> Option<String> {
+    let name = host_name(authority)?.trim_end_matches('.');
+    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+    Some(address.map_or_else(|_| name.to_owned(), |address| address.to_string()))
+}
+
+/// Returns true for a name of the loopback address: a page from one of them may connect to any of them.
+fn is_loopback(host: Option<&str>) -> bool {
+    let Some(host) = host else { return false };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn check_refusal(refusal: Refusal) -> Result<()> {
