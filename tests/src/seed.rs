@@ -1,27 +1,26 @@
-use std::collections::hash_map::RandomState;
 use std::env;
-use std::hash::{BuildHasher, Hasher};
 
 use anyhow::{Context, Result};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Returns the seed in `CHAT_SEED` or, if that is not set, random seeds. The environment variable named `count` gives
-/// their number; it defaults to `default`.
+/// Returns the seeds of a random test: 1, 2 and so on, so that a commit that has passed passes again. The environment
+/// variable named `count` gives their number; it defaults to `default`.
+///
+/// `CHAT_SEED=random` begins at a random seed. With a number, `CHAT_SEED` is the only seed.
 ///
 /// # Errors
 ///
 /// Fails if a variable is not a number.
 pub fn seeds(count: &str, default: u64) -> Result<Vec<u64>> {
-    let number = |name: &str| {
-        let value = env::var(name).ok();
-        value.map(|value| value.parse().with_context(|| format!("{name} is a number"))).transpose()
+    let variable = |name: &str| env::var(name).ok();
+    let first = match variable("CHAT_SEED").as_deref() {
+        None => 1,
+        Some("random") => fastrand::u64(..),
+        Some(seed) => return Ok(vec![seed.parse().context("CHAT_SEED is a number, or `random`")?]),
     };
-    if let Some(seed) = number("CHAT_SEED")? {
-        return Ok(vec![seed]);
-    }
-    let count = number(count)?.unwrap_or(default);
-    let first = RandomState::new().build_hasher().finish();
-    Ok((0..count).map(|index| first.wrapping_add(index)).collect())
+    let number = variable(count).map(|value| value.parse().with_context(|| format!("{count} is a number")));
+    let number: u64 = number.transpose()?.unwrap_or(default);
+    Ok((0..number).map(|index| first.wrapping_add(index)).collect())
 }
 
 /// Returns a test runner that generates and shrinks the same values for the same seed.

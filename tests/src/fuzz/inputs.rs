@@ -10,8 +10,8 @@ use crate::seeds;
 /// Mutations of one input before another one is taken from the corpus.
 const GENERATIONS: usize = 8;
 
-/// Calls a check with the inputs of a corpus, then with this many mutations of them. `CHAT_INPUTS` sets another number,
-/// and `CHAT_SEED` the seed.
+/// Calls a check with the inputs of a corpus, then with this many mutations of them for each seed. `CHAT_INPUTS` sets
+/// another number.
 ///
 /// # Errors
 ///

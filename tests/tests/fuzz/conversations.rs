@@ -3,16 +3,19 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chat_tests::Binary;
 use chat_tests::fuzz::{fuzz, plan};
+use chat_tests::{Binary, seeds};
 use tokio::runtime::Runtime;
 
-/// The adapters are fuzzed at the same time. `CHAT_FUZZ_SECONDS` sets the time, `CHAT_SEED` the seed.
+/// The adapters are fuzzed at the same time. `CHAT_FUZZ_SECONDS` sets the time.
 #[test]
 fn mutated_conversations_harm_no_server() -> Result<()> {
-    let number = |name, default| env::var(name).ok().map_or(Ok(default), |value| value.parse());
-    let time = Duration::from_secs(number("CHAT_FUZZ_SECONDS", 30)?);
-    let seed = number("CHAT_SEED", fastrand::u64(..))?;
+    let time = env::var("CHAT_FUZZ_SECONDS").ok().map_or(Ok(30), |value| value.parse());
+    let time = Duration::from_secs(time?);
+    seeds("CHAT_FUZZ_SEEDS", 1)?.into_iter().try_for_each(|seed| fuzz_adapters(seed, time))
+}
+
+fn fuzz_adapters(seed: u64, time: Duration) -> Result<()> {
     let adapters: Vec<_> = Binary::one_per_adapter().map(|binary| binary.adapter()).collect();
     let failures: Vec<_> = thread::scope(|scope| {
         let threads = adapters.iter().map(|adapter| scope.spawn(|| fuzz_adapter(adapter, seed, time)));
