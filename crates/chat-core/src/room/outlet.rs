@@ -26,8 +26,8 @@ struct State {
 pub(crate) struct Taken {
     /// The number of frames that were written.
     pub(crate) frames: u64,
-    /// The work that the session must do before it sends anything else.
-    pub(crate) left: Option<Left>,
+    /// The work that the session must do before it sends anything else. It is rare, and so takes no space of its own.
+    pub(crate) left: Option<Box<Left>>,
 }
 
 /// The end of a write that is not complete.
@@ -93,11 +93,9 @@ impl Outlet {
             Err(_panic) => Some(Left::Panicked),
         };
         state.written.frames += frames;
-        if left.is_none() {
-            return Written::All;
-        }
+        let Some(left) = left else { return Written::All };
         state.is_open = false;
-        state.written.left = left;
+        state.written.left = Some(Box::new(left));
         Written::Part
     }
 }

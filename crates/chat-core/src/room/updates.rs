@@ -7,8 +7,10 @@ use crate::{RoomName, Unread, User};
 const MAX_ROOMS: usize = 512;
 
 /// The updates for one connection that are not entries of rooms that it is in. Each room has the newest ones only.
+///
+/// They are in a box, because few connections have any.
 #[derive(Debug, Default)]
-pub(crate) struct Updates(Mutex<BTreeMap<RoomName, Update>>);
+pub(crate) struct Updates(Mutex<Option<Box<BTreeMap<RoomName, Update>>>>);
 
 /// The updates of one room.
 #[derive(Debug, Default)]
@@ -28,6 +30,7 @@ impl Updates {
     /// Changes the updates of a room. If too many rooms have updates, a new one is dropped: a client can ask again.
     pub(super) fn change(&self, room: &RoomName, change: impl FnOnce(&mut Update)) {
         let mut rooms = self.0.lock();
+        let rooms = rooms.get_or_insert_default();
         if rooms.len() < MAX_ROOMS || rooms.contains_key(room) {
             change(rooms.entry(room.clone()).or_default());
         }
@@ -35,7 +38,7 @@ impl Updates {
 
     /// Returns true if the connection has taken the last activity of a room. Otherwise, records that there is more.
     pub(super) fn takes_activity(&self, room: &RoomName) -> bool {
-        match self.0.lock().get_mut(room) {
+        match self.0.lock().as_mut().and_then(|rooms| rooms.get_mut(room)) {
             Some(update) if update.activity.is_some() => {
                 update.is_stale = true;
                 false
@@ -46,14 +49,13 @@ impl Updates {
 
     /// Forgets that another connection of the user no longer follows a room.
     pub(super) fn forget_unfollowed(&self, room: &RoomName) {
-        if let Some(update) = self.0.lock().get_mut(room) {
+        if let Some(update) = self.0.lock().as_mut().and_then(|rooms| rooms.get_mut(room)) {
             update.followed = update.followed.filter(|followed| *followed);
         }
     }
 
     /// Takes all updates, if there are any.
     pub(crate) fn take(&self) -> Option<BTreeMap<RoomName, Update>> {
-        let mut updates = self.0.lock();
-        (!updates.is_empty()).then(|| std::mem::take(&mut *updates))
+        self.0.lock().take().map(|rooms| *rooms)
     }
 }

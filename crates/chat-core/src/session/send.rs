@@ -54,7 +54,7 @@ impl<C: Connection> Driver<'_, C> {
     pub(super) fn close_outlet(&mut self) {
         let taken = self.ticket.permit.inbox().outlet.close();
         self.sent += taken.frames;
-        let done = match taken.left {
+        let done = match taken.left.map(|left| *left) {
             None => return,
             Some(Left::Bytes(rest)) => self.connection.send_rest(rest),
             Some(Left::Buffered) => Ok(()),
