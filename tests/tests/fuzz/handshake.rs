@@ -1,6 +1,6 @@
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use chat_conformance::client::accept;
 use chat_proto::handshake::{
@@ -124,26 +124,32 @@ fn check_strictly(head: &RequestHead<'_>) -> Result<()> {
     let (host, origins) = (values("host")[0].to_ascii_lowercase(), values("origin"));
     if let Some(origin) = origins.first() {
         let origin = String::from_utf8(origin.to_ascii_lowercase())?;
-        let (_, authority) = origin.split_once("://").context("an origin without a host")?;
-        let (own, other) = (plain_name(std::str::from_utf8(&host)?), plain_name(authority));
-        let is_same =
-            own.is_some() && own == other || is_loopback(own.as_deref()) && is_loopback(other.as_deref());
-        ensure!(origins.len() == 1 && is_same, "from {origin} to {own:?}");
+        let (scheme, authority) = origin.split_once("://").context("an origin without a host")?;
+        let default = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => bail!("from {origin}"),
+        };
+        let (own, other) = (place(std::str::from_utf8(&host)?, default), place(authority, default));
+        ensure!(origins.len() == 1 && own.is_some() && own == other, "from {origin} to {own:?}");
     }
     Ok(())
 }
 
-/// Returns the host of an authority, an address in its usual form, or `None` without a valid host.
-fn plain_name(authority: &str) -> Option<String> {
-    let name = host_name(authority)?.trim_end_matches('.');
-    let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
-    Some(address.map_or_else(|_| name.to_owned(), |address| address.to_string()))
-}
-
-/// Returns true for a name of the loopback address: a page from one of them may connect to any of them.
-fn is_loopback(host: Option<&str>) -> bool {
-    let Some(host) = host else { return false };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+/// Returns the host and the port of an authority in lower case, or `None` if it is invalid. A host that can be written in
+/// several ways has one of them.
+fn place(authority: &str, default: u16) -> Option<(String, u16)> {
+    let host = host_name(authority)?;
+    let port = authority[host.len()..].trim_start_matches(':');
+    let port = if port.is_empty() { default } else { port.parse().ok()? };
+    let host = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) if [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&address) => {
+            "localhost".to_owned()
+        }
+        Ok(address) => address.to_string(),
+        Err(_) => host.trim_end_matches('.').to_owned(),
+    };
+    Some((host, port))
 }
 
 fn check_refusal(refusal: Refusal) -> Result<()> {

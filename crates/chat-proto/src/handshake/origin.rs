@@ -1,4 +1,4 @@
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::fmt;
 use std::str::FromStr;
 
@@ -135,8 +135,8 @@ impl Origin {
 
     /// Returns true for a name of the loopback address. People type any of them for one server.
     fn is_loopback(&self) -> bool {
-        let address = self.host.trim_matches(['[', ']']).parse::<IpAddr>();
-        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        // Another address of the loopback network may be that of another program.
+        ["localhost", "127.0.0.1", "[::1]"].contains(&&*self.host)
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, wildcard: &str) -> fmt::Result {

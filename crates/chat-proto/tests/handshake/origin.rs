@@ -18,6 +18,8 @@ fn an_origin_is_compared_with_the_host() {
         (&same, "http://127.0.0.1:8080", "LocalHost.:8080", true),
         (&same, "http://[::1]", "localhost", true),
         (&same, "http://localhost:5173", "127.0.0.1:8080", false),
+        (&same, "http://localhost:8080", "127.0.0.2:8080", false),
+        (&same, "http://127.0.0.2:8080", "127.0.0.1:8080", false),
         (&same, "http://localhost.example:8080", "127.0.0.1:8080", false),
         (&same, "http://localhost:8080", "10.0.0.1:8080", false),
         (&same, "http://chat.example:8080", "127.0.0.1:8080", false),
