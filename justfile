@@ -6,6 +6,11 @@ check:
 prove:
     tests/run
 
+# Look for failures with seeds that CI does not use, for about 40 minutes: just search-failures
+search-failures:
+    CHAT_SEED=random CHAT_FUZZ_SEEDS=40 CHAT_SCRIPTS=1000 CHAT_PLANS=100 \
+        cargo test -p chat-tests --no-fail-fast --test fuzz --test scripts --test followed_rooms --test one_room
+
 # Check the crates that are linked: just deny, or just deny advisories
 deny *checks='bans licenses sources':
     "$(command -v cargo-deny || echo "$(tests/provide)/cargo-deny")" --locked check {{checks}}

@@ -3,8 +3,8 @@ use std::env;
 use anyhow::{Context, Result};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Returns the seeds of a random test: 1, 2 and so on, so that a commit that has passed passes again. The environment
-/// variable named `count` gives their number; it defaults to `default`.
+/// Returns the seeds of a random test: 1, 2 and so on, so that CI does not refuse a change for an old failure. The
+/// environment variable named `count` gives their number; it defaults to `default`.
 ///
 /// `CHAT_SEED=random` begins at a random seed. With a number, `CHAT_SEED` is the only seed.
 ///

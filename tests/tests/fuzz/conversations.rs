@@ -7,7 +7,7 @@ use chat_tests::fuzz::{fuzz, plan};
 use chat_tests::{Binary, seeds};
 use tokio::runtime::Runtime;
 
-/// The adapters are fuzzed at the same time. `CHAT_FUZZ_SECONDS` sets the time.
+/// The adapters are fuzzed at the same time. `CHAT_FUZZ_SECONDS` sets the time for each seed.
 #[test]
 fn mutated_conversations_harm_no_server() -> Result<()> {
     let time = env::var("CHAT_FUZZ_SECONDS").ok().map_or(Ok(30), |value| value.parse());

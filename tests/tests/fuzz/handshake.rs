@@ -136,8 +136,8 @@ fn check_strictly(head: &RequestHead<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the host and the port of an authority in lower case, or `None` if it is invalid. A host that can be written in
-/// several ways has one of them.
+/// Returns the host and the port of an authority in lower case, or `None` if it is invalid. Of the names of one host, it
+/// returns one.
 fn place(authority: &str, default: u16) -> Option<(String, u16)> {
     let host = host_name(authority)?;
     let port = authority[host.len()..].trim_start_matches(':');

@@ -26,7 +26,7 @@ struct State {
 pub(crate) struct Taken {
     /// The number of frames that were written.
     pub(crate) frames: u64,
-    /// The work that the session must do before it sends anything else. It is rare, and so takes no space of its own.
+    /// The work that the session must do before it sends anything else. It is in a box, because it is rare.
     pub(crate) left: Option<Box<Left>>,
 }
 

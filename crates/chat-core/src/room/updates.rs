@@ -8,7 +8,7 @@ const MAX_ROOMS: usize = 512;
 
 /// The updates for one connection that are not entries of rooms that it is in. Each room has the newest ones only.
 ///
-/// They are in a box, because few connections have any.
+/// They are in a box, because few connections have any at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Updates(Mutex<Option<Box<BTreeMap<RoomName, Update>>>>);
 
