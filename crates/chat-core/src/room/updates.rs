@@ -7,9 +7,11 @@ use crate::{RoomName, Unread, User};
 const MAX_ROOMS: usize = 512;
 
 /// The updates for one connection that are not entries of rooms that it is in. Each room has the newest ones only.
-///
-/// They are in a box, because few connections have any at one time.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "few connections have updates at one time, and an empty box is smaller"
+)]
 pub(crate) struct Updates(Mutex<Option<Box<BTreeMap<RoomName, Update>>>>);
 
 /// The updates of one room.
