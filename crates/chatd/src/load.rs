@@ -200,9 +200,14 @@ fn unknown_variables(command: &Command) -> impl Iterator<Item = Mistake> {
         })
 }
 
-/// Returns the first paragraph of an error of clap, without the usage that follows it.
+/// Returns the first paragraph of an error of clap as one line, without the usage that follows it.
 pub(crate) fn first_paragraph(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines: Vec<_> = message.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    lines.join(" ")
+    // A value may have characters that change what a terminal shows. clap removes only those of ASCII.
+    let mut paragraph = String::new();
+    for c in lines.join(" ").chars() {
+        if c.is_control() { paragraph.extend(c.escape_debug()) } else { paragraph.push(c) }
+    }
+    paragraph
 }
