@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 ///
 /// # Errors
 ///
-/// Fails if a variable is not a number.
+/// Fails if `CHAT_SEED` is neither a number nor `random`, or if the other variable is not a number.
 pub fn seeds(count: &str, default: u64) -> Result<Vec<u64>> {
     let variable = |name: &str| env::var(name).ok();
     let first = match variable("CHAT_SEED").as_deref() {
