@@ -1,4 +1,4 @@
-//! Flushes of large rooms that wait for the appends at the store.
+//! Flushes of large rooms that wait for messages that come soon.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use tokio::task::{JoinHandle, yield_now};
 
 /// The members of the largest room whose flushes never wait.
 const SMALL_ROOM: usize = 64;
+
+/// The members of the smallest room whose flushes wait for members who write again and again.
+const BUSY_ROOM: usize = 256;
 
 /// The longest wait of a flush, in seconds.
 const LIMIT: f64 = 0.002;
@@ -23,7 +26,7 @@ struct Room {
     chat: Chat,
     /// A member that gets all events from flushes.
     reader: Peer,
-    _others: Vec<Peer>,
+    others: Vec<Peer>,
 }
 
 impl Room {
@@ -36,6 +39,21 @@ impl Room {
         Self::of(SMALL_ROOM + 1).await
     }
 
+    /// Returns a room with a message of each of these writers, which the reader has got.
+    async fn busy(members: usize, writers: usize) -> Self {
+        let mut room = Self::of(members).await;
+        for writer in 0..writers {
+            room.say(writer);
+        }
+        assert_eq!(seqs(&room.reader.events().await), (1..=writers as u64).collect::<Vec<_>>());
+        room
+    }
+
+    /// Sends a message of a member.
+    fn say(&self, member: usize) {
+        self.others[member].say("hi");
+    }
+
     async fn join(members: usize, store: Store, chat: Chat) -> Self {
         let mut others = Vec::new();
         for number in 1..members {
@@ -45,7 +63,7 @@ impl Room {
         // The joins are over for all.
         pass(5.0).await;
         reader.taken();
-        Self { store, chat, reader, _others: others }
+        Self { store, chat, reader, others }
     }
 
     /// Starts a post whose append behaves like this, and waits until the store has it.
@@ -154,6 +172,52 @@ async fn a_flush_without_appends_at_the_store_does_not_wait() {
     let mut room = Room::large().await;
     room.post().await;
     assert_eq!(room.seconds_until(1).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_a_busy_room_waits_until_all_who_wrote_before_the_last_one_have_written_again() {
+    let mut room = Room::busy(BUSY_ROOM, 1).await;
+    let writes = room.reader.flushes();
+    room.say(1);
+    pass(RESOLUTION).await;
+    assert!(room.reader.taken().is_empty(), "the flush waits");
+    room.say(0);
+    let events = room.reader.events().await;
+    assert_eq!((seqs(&events), room.reader.flushes() - writes), (vec![2, 3], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_who_is_silent_delays_one_flush_for_the_limit() {
+    let mut room = Room::busy(BUSY_ROOM, 1).await;
+    room.say(1);
+    let waited = room.seconds_until(2).await;
+    assert!(is_limit(waited), "{waited}");
+    room.say(1);
+    assert_eq!(room.seconds_until(3).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_who_writes_alone_waits_for_nobody() {
+    let mut room = Room::busy(BUSY_ROOM, 1).await;
+    for seq in 2..5 {
+        room.say(0);
+        assert_eq!(room.seconds_until(seq).await, 0.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_was_quiet_for_longer_than_the_limit_does_not_wait_for_writers() {
+    let mut room = Room::busy(BUSY_ROOM, 1).await;
+    pass(LIMIT + RESOLUTION).await;
+    room.say(1);
+    assert_eq!(room.seconds_until(2).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_whose_flush_is_shorter_than_the_limit_does_not_wait_for_writers() {
+    let mut room = Room::busy(BUSY_ROOM - 1, 1).await;
+    room.say(1);
+    assert_eq!(room.seconds_until(2).await, 0.0);
 }
 
 #[test]

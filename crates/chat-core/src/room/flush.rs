@@ -5,9 +5,10 @@
 //! come meanwhile. So a room that is busy writes larger batches, and not more of them. If a session causes a flush, it
 //! writes the first chunks itself, when it has written its own frames: see [`OwnFlushes`](super::OwnFlushes).
 //!
-//! A flush to many members costs about the same for one event as for several. A store that answers later splits
-//! messages that come at about the same time. So a flush to many members waits for the appends that are at the store
-//! when it is due, for [`HOLD_LIMIT`] at most: see [`PendingAppends`].
+//! A flush to many members costs about the same for one event as for several. So it waits for messages that come soon,
+//! for [`HOLD_LIMIT`] at most: see [`Awaited`]. A store that answers later splits messages that come at about the same
+//! time, so the appends that are at the store are awaited. In a busy room, members write again when they have got a
+//! flush, and each at another time, so their next messages are awaited too.
 //!
 //! Invariants:
 //!
@@ -15,8 +16,9 @@
 //! 2. A member gets a batch only if its position is exactly the beginning of the batch, and its [outlet] is open. The
 //!    position moves under the lock of its [seat], together with the write.
 //! 3. When a flush ends, each direct member has got its events, has taken them itself, or is awake.
-//! 4. A flush waits at most once, and only for appends that no earlier flush has waited for. The wait ends with the
-//!    last of them, whether it is stored, refused or dropped. While a task waits, no other task begins a flush.
+//! 4. A flush waits at most once: for appends that no earlier flush has waited for, whether they are then stored,
+//!    refused or dropped, and for members who have written before the last flush and not since. The wait ends with the
+//!    last of them. While a task waits, no other task begins a flush.
 //!
 //! [outlet]: super::outlet::Outlet
 //! [seat]: super::seat::Seat
@@ -34,10 +36,10 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::awaited::Awaited;
 use super::inbox::wake_all;
 use super::live::{Shared, State};
 use super::own_flushes;
-use super::pending_appends::PendingAppends;
 use super::seat::{Flushed, Seat};
 use crate::sync::{spawn, workers};
 
@@ -47,7 +49,7 @@ const CHUNK: usize = if cfg!(feature = "shuttle") { 1 } else { 64 };
 /// The members of a chunk that need no allocation: those of a small room.
 const FEW: usize = 4;
 
-/// The direct members up to which a flush does not wait for appends.
+/// The direct members up to which a flush does not wait.
 const SMALL_ROOM: usize = if cfg!(feature = "shuttle") { 3 } else { 64 };
 
 /// The chunks that a task writes before other tasks get their turn: about 1 ms with short messages.
@@ -59,7 +61,10 @@ const BYTES_PER_TURN: usize = 256 * 1024;
 /// The direct members for which one more task writes.
 const MEMBERS_PER_TASK: usize = if cfg!(feature = "shuttle") { 1 } else { 256 };
 
-/// The longest wait of a flush for appends. The timers of tokio have a resolution of 1 ms.
+/// The direct members from which on a flush may also wait for writers: it takes about as long as the wait.
+const BUSY_ROOM: usize = CHUNK * CHUNKS_PER_TURN;
+
+/// The longest wait of a flush, and the longest time since the last one if it waits for writers. The timers of tokio have a resolution of 1 ms.
 const HOLD_LIMIT: Duration = Duration::from_millis(2);
 
 /// A flush, and its frames.
@@ -75,7 +80,7 @@ pub(super) struct Batch {
 pub(super) struct Flushing {
     tasks: usize,
     round: Option<Round>,
-    /// True while a task waits for appends. It begins the next flush.
+    /// True while a task waits for messages. It begins the next flush.
     is_held: bool,
 }
 
@@ -102,7 +107,7 @@ enum Next {
     /// A flush of several chunks has ended, and another one follows. Members that have got the events may have
     /// answered, so their sessions get a turn first: what they send is in the next flush then.
     Pause,
-    /// The task waits for appends before the next flush.
+    /// The task waits for messages before the next flush.
     Hold,
     /// Nothing is left, or other tasks do it.
     Nothing,
@@ -153,6 +158,16 @@ impl Flushing {
 }
 
 impl State {
+    /// Returns true if a flush may wait before it begins.
+    pub(super) fn is_large(&self) -> bool {
+        self.room.direct_count() > SMALL_ROOM
+    }
+
+    /// Returns the longest time since the last flush for which the next one waits for writers. `None` if it does not.
+    fn busy_for(&self) -> Option<Duration> {
+        (self.room.direct_count() >= BUSY_ROOM).then_some(HOLD_LIMIT)
+    }
+
     /// Returns the number of tasks that must be started for the members of the room, and their runtime.
     fn widen(&mut self) -> Option<(usize, Handle)> {
         let wanted = self.room.direct_count() / MEMBERS_PER_TASK;
@@ -167,19 +182,22 @@ impl State {
 
     /// Takes the next chunk, of the present flush or of the next one.
     ///
-    /// The next flush of a large room may wait for `appends` first.
-    fn next_chunk(&mut self, chunk: &mut Chunk, appends: Option<&PendingAppends>) -> Next {
+    /// The next flush of a large room waits first for what is awaited, if it may.
+    fn next_chunk(&mut self, chunk: &mut Chunk, awaited: &Awaited, may_wait: bool) -> Next {
         loop {
             let Some(round) = &mut self.flushing.round else {
                 if self.flushing.is_held {
                     return Next::Nothing;
                 }
-                let is_large = self.room.direct_count() > SMALL_ROOM;
-                if is_large && self.room.needs_flush() && appends.is_some_and(PendingAppends::begin_wait) {
+                let is_large = self.is_large();
+                if is_large && may_wait && self.room.needs_flush() && awaited.begin_wait(self.busy_for()) {
                     self.flushing.is_held = true;
                     return Next::Hold;
                 }
                 let Some(flush) = self.room.flush() else { return Next::Nothing };
+                if is_large {
+                    awaited.begin_flush();
+                }
                 let batch = Arc::new(Batch::new(flush));
                 self.flushing.round =
                     Some(Round { batch, after: None, is_begun: false, in_work: 0, chunks: 0 });
@@ -226,6 +244,9 @@ impl Shared {
         state.flushing.tasks -= 1;
         if state.flushing.tasks == 0 {
             state.flushing.round = None;
+            if state.is_large() {
+                self.awaited.end_flushes();
+            }
             self.is_flushing.store(false, Ordering::Release);
         }
     }
@@ -276,7 +297,7 @@ enum Step {
     Pause,
     /// The task writes a chunk.
     Chunk,
-    /// The task waits for appends.
+    /// The task waits for messages.
     Hold,
     /// The task is over.
     End,
@@ -298,7 +319,7 @@ impl Task {
             // The wait may have begun in a session, which does not wait itself.
             if self.step == Step::Hold {
                 // A store that hangs must not hold the flush.
-                let _late = timeout(HOLD_LIMIT, self.room.pending_appends.answered()).await;
+                let _late = timeout(HOLD_LIMIT, self.room.awaited.over()).await;
             }
             if !self.write_turn() {
                 return;
@@ -340,7 +361,7 @@ impl Task {
         let mut state = self.room.lock();
         state.flushing.end_step(self.step);
         let may_wait = self.step != Step::Hold;
-        let next = state.next_chunk(chunk, may_wait.then_some(&self.room.pending_appends));
+        let next = state.next_chunk(chunk, &self.room.awaited, may_wait);
         self.step = match next {
             Next::Chunk(_) => Step::Chunk,
             Next::Pause => Step::Pause,

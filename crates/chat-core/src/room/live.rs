@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::room::awaited::Awaited;
 use crate::room::budget::{Charge, Holder, Kind};
 use crate::room::flush::Flushing;
-use crate::room::pending_appends::PendingAppends;
 use crate::room::repair::Repair;
 use crate::room::{Rooms, Seat, wake_all, within};
 use crate::stats::Counters;
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) unreported: Arc<Notify>,
     /// True while a flush goes on. It changes under the lock of the state.
     pub(super) is_flushing: AtomicBool,
-    pub(super) pending_appends: PendingAppends,
+    pub(super) awaited: Awaited,
 }
 
 pub(super) struct State {
@@ -95,7 +95,7 @@ impl LiveRoom {
             has_rules: AtomicBool::new(false),
             unreported: Arc::default(),
             is_flushing: AtomicBool::new(false),
-            pending_appends: PendingAppends::default(),
+            awaited: Awaited::default(),
         });
         let sink = sink(Arc::downgrade(&shared)).with_budget(Arc::clone(&rooms.budget));
         let log = within(rooms, rooms.store.open(name, &rooms.limits, sink)).await?;
@@ -164,7 +164,7 @@ impl LiveRoom {
 
     /// Waits for the answer of the log to an append. A flush that is about to begin meanwhile may wait for it too.
     pub(super) async fn track_append<T>(&self, answer: impl Future<Output = T>) -> T {
-        self.shared.pending_appends.count(answer).await
+        self.shared.awaited.count(answer).await
     }
 
     /// Records that the log has answered with this position. The report of the entry may come late, or be lost.
@@ -172,6 +172,20 @@ impl LiveRoom {
         let is_reported = self.state().has_taken(epoch, seq);
         if !is_reported {
             self.update(|state| state.note_committed(epoch, seq));
+        }
+    }
+
+    /// Lets the session of a member take the events of the room without a flush. Only that session calls it, so no task
+    /// must be woken. If they include a message of the member, the next flush of a busy room may wait for the next one.
+    pub(crate) fn requeue(&self, member: &Member, has_written: bool) {
+        let mut state = self.shared.state.lock();
+        if let Some(seat) = state.room.wake(member) {
+            seat.inbox().requeue(self.name().clone());
+        }
+        let is_large = state.is_large();
+        drop(state);
+        if has_written && is_large {
+            self.shared.awaited.note_writer(member.id());
         }
     }
 

@@ -139,13 +139,9 @@ impl Membership {
     }
 
     /// Lets the session take the events of the room without a flush. Only the session calls it, so no task must be
-    /// woken.
-    pub(crate) fn queue(&self) {
-        self.seat.with(|member| {
-            if let Some(seat) = self.room.state().wake(member) {
-                seat.inbox().requeue(self.name().clone());
-            }
-        });
+    /// woken. `has_written` is true if they include a message of its user.
+    pub(crate) fn queue(&self, has_written: bool) {
+        self.seat.with(|member| self.room.requeue(member, has_written));
     }
 
     fn wake(&self) {

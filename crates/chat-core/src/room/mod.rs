@@ -1,6 +1,7 @@
 //! Open rooms: the log of each in a store, and its members.
 
 mod admitted;
+mod awaited;
 mod backoff;
 mod blank;
 mod budget;
@@ -20,7 +21,6 @@ mod openings;
 mod outbox;
 mod outlet;
 mod own_flushes;
-mod pending_appends;
 mod registry;
 mod repair;
 mod seat;

@@ -218,7 +218,7 @@ impl<C: Connection> Driver<'_, C> {
     /// Ends the membership in a room that the session may not be in. The client gets the events so far, then `left`.
     fn expel(&mut self, name: &RoomName) {
         if let Some(membership) = self.session.membership(name) {
-            membership.queue();
+            membership.queue(false);
         }
         self.take_events();
         let Some(membership) = self.session.leave(name) else { return };

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::driver::{BURST, Driver, MAX_REPLIES, State};
 use super::end::End;
 use crate::connection::{Connection, Incoming};
-use crate::room::Membership;
 
 /// Bytes that each frame counts besides its payload, so that small frames are limited too.
 const FRAME_BYTES: u32 = 64;
@@ -113,7 +112,10 @@ impl<C: Connection> Driver<'_, C> {
         let effects = match incoming {
             Incoming::Text(text) => {
                 // Events from before the command are sent before its reply.
-                self.session.memberships().filter(|member| member.is_flushing()).for_each(Membership::queue);
+                self.session
+                    .memberships()
+                    .filter(|member| member.is_flushing())
+                    .for_each(|member| member.queue(false));
                 self.take_events();
                 self.session.handle_text(now, text)
             }

@@ -125,7 +125,7 @@ impl<C: Connection> Driver<'_, C> {
         }
         // The message leaves together with its reply, and not with a flush of its own.
         if let Some(membership) = sent_to.and_then(|room| self.session.membership(&room)) {
-            membership.queue();
+            membership.queue(true);
         }
         self.take_events();
         Poll::Ready(match done {

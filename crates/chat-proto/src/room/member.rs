@@ -78,6 +78,11 @@ pub enum Delivery {
 }
 
 impl Member {
+    /// Returns the number of the connection, or of the subscription.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Returns the `seq` of the last entry that was taken.
     pub fn seq(&self) -> u64 {
         self.cursor.seq
