@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -225,8 +224,7 @@ impl<'c, C: Connection> Driver<'c, C> {
     }
 
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
-        let mut effects = VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
+        for effect in effects {
             match effect {
                 Effect::Reply(event) => self.reply(&event),
                 Effect::Ping => self.output.reply(Outgoing::Ping),

@@ -93,11 +93,14 @@ impl Done {
 
 impl<C: Connection> Driver<'_, C> {
     pub(super) fn poll_operation(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.in_flight.is_empty() {
+            return false;
+        }
         if !self.may_reply() || self.owes_bytes() {
             self.poll_shared(cx);
             return false;
         }
-        if !self.in_flight.is_empty() && self.ticket.authorize.is_some() {
+        if self.ticket.authorize.is_some() {
             OwnFlushes::write_started();
         }
         match self.poll_oldest(cx) {
@@ -115,9 +118,6 @@ impl<C: Connection> Driver<'_, C> {
     }
 
     fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<Membership>> {
-        if self.in_flight.is_empty() {
-            return Poll::Pending;
-        }
         let done = ready!(self.poll_at(0, cx));
         let InFlight { sent_to, .. } = self.in_flight.remove(0);
         if self.in_flight.is_empty() && self.in_flight.spilled() {
