@@ -64,7 +64,8 @@ const MEMBERS_PER_TASK: usize = if cfg!(feature = "shuttle") { 1 } else { 256 };
 /// The direct members from which on a flush may also wait for writers: it takes about as long as the wait.
 const BUSY_ROOM: usize = CHUNK * CHUNKS_PER_TURN;
 
-/// The longest wait of a flush, and the longest time since the last one if it waits for writers. The timers of tokio have a resolution of 1 ms.
+/// The longest wait of a flush, and the longest time since the last flush if it waits for writers. The timers of tokio
+/// have a resolution of 1 ms.
 const HOLD_LIMIT: Duration = Duration::from_millis(2);
 
 /// A flush, and its frames.
