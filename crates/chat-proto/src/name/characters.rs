@@ -15,7 +15,10 @@ use unicode_script::ScriptExtension;
 /// assert!(!has_visible("\u{2800}\u{200b}\n"));
 /// ```
 pub fn has_visible(text: &str) -> bool {
-    text.chars().any(|c| !(c.is_whitespace() || c.is_control() || is_blank(c) || is_noncharacter(c)))
+    text.chars().any(|c| {
+        // Most texts begin with such a character, which needs no look at a table.
+        c.is_ascii_graphic() || !(c.is_whitespace() || c.is_control() || is_blank(c) || is_noncharacter(c))
+    })
 }
 
 /// Returns true if a text can be shown in one line as it is: it has no control, format, line or paragraph
