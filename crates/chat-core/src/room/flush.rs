@@ -23,13 +23,11 @@
 //! [outlet]: super::outlet::Outlet
 //! [seat]: super::seat::Seat
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::Bytes;
-use chat_proto::frames;
 use chat_proto::room::{Flush, Place};
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
@@ -68,14 +66,6 @@ const BUSY_ROOM: usize = CHUNK * CHUNKS_PER_TURN;
 /// have a resolution of 1 ms.
 const HOLD_LIMIT: Duration = Duration::from_millis(2);
 
-/// A flush, and its frames.
-#[derive(Debug)]
-pub(super) struct Batch {
-    flush: Flush,
-    payload_bytes: usize,
-    frames: OnceLock<Bytes>,
-}
-
 /// The flush of a room that goes on, and the tasks that write it.
 #[derive(Debug, Default)]
 pub(super) struct Flushing {
@@ -87,7 +77,7 @@ pub(super) struct Flushing {
 
 #[derive(Debug)]
 struct Round {
-    batch: Arc<Batch>,
+    flush: Arc<Flush>,
     /// The last member whose chunk was begun.
     after: Option<u64>,
     /// True if no chunk is left to begin.
@@ -103,8 +93,8 @@ type Chunk = SmallVec<[Arc<Seat>; FEW]>;
 
 /// The next work of a task.
 enum Next {
-    /// The members of a chunk get this batch.
-    Chunk(Arc<Batch>),
+    /// The members of a chunk get this flush.
+    Chunk(Arc<Flush>),
     /// A flush of several chunks has ended, and another one follows. Members that have got the events may have
     /// answered, so their sessions get a turn first: what they send is in the next flush then.
     Pause,
@@ -114,29 +104,14 @@ enum Next {
     Nothing,
 }
 
-impl Batch {
+impl Round {
     fn new(flush: Flush) -> Self {
-        let payload_bytes = flush.events().iter().map(|event| event.frame.len()).sum();
-        Self { flush, payload_bytes, frames: OnceLock::new() }
-    }
-
-    pub(super) fn flush(&self) -> &Flush {
-        &self.flush
-    }
-
-    /// Returns the events as frames, which are encoded once.
-    pub(super) fn frames(&self) -> &Bytes {
-        self.frames.get_or_init(|| frames::texts(self.flush.events().iter().map(|event| &event.frame[..])))
-    }
-
-    /// Returns the number of events.
-    pub(super) fn count(&self) -> u64 {
-        self.flush.events().len() as u64
+        Self { flush: Arc::new(flush), after: None, is_begun: false, in_work: 0, chunks: 0 }
     }
 
     /// Returns the number of members in a chunk, which is written in one turn.
     fn chunk_members(&self) -> usize {
-        (BYTES_PER_TURN / self.payload_bytes.max(1)).clamp(1, CHUNK)
+        (BYTES_PER_TURN / self.flush.payload_bytes().max(1)).clamp(1, CHUNK)
     }
 }
 
@@ -199,30 +174,27 @@ impl State {
                 if is_large {
                     awaited.begin_flush();
                 }
-                let batch = Arc::new(Batch::new(flush));
-                self.flushing.round =
-                    Some(Round { batch, after: None, is_begun: false, in_work: 0, chunks: 0 });
+                self.flushing.round = Some(Round::new(flush));
                 continue;
             };
             if !round.is_begun {
-                let chunk_members = round.batch.chunk_members();
-                let members = self.room.direct_members(round.after).take(chunk_members);
-                chunk.extend(members.map(|(id, seat)| {
+                let chunk_members = round.chunk_members();
+                for (id, seat) in self.room.direct_members(round.after).take(chunk_members) {
                     round.after = Some(id);
-                    Arc::clone(seat)
-                }));
+                    chunk.push(Arc::clone(seat));
+                }
                 round.is_begun = chunk.len() < chunk_members;
                 if !chunk.is_empty() {
                     round.in_work += 1;
                     round.chunks += 1;
-                    return Next::Chunk(Arc::clone(&round.batch));
+                    return Next::Chunk(Arc::clone(&round.flush));
                 }
             }
             if round.in_work > 0 {
                 return Next::Nothing;
             }
             let was_long = round.chunks > 1;
-            self.room.flushed(&round.batch.flush);
+            self.room.flushed(&round.flush);
             self.flushing.round = None;
             if was_long && self.room.needs_flush() {
                 return Next::Pause;
@@ -252,10 +224,10 @@ impl Shared {
         }
     }
 
-    fn write_chunk(&self, chunk: &mut Chunk, batch: &Batch) {
+    fn write_chunk(&self, chunk: &mut Chunk, flush: &Flush) {
         let (mut written, mut behind) = (0_u64, Vec::new());
         for seat in chunk.drain(..) {
-            match seat.flush(batch) {
+            match seat.flush(flush) {
                 Flushed::Written(waker) => {
                     written += 1;
                     wake_all(waker);
@@ -269,8 +241,8 @@ impl Shared {
         }
         if written > 0 {
             // One addition to each for a chunk needs no part of its own.
-            self.counters.bytes_sent.add(0, written * batch.payload_bytes as u64);
-            self.counters.delivered_directly.add(0, written * batch.count());
+            self.counters.bytes_sent.add(0, written * flush.payload_bytes() as u64);
+            self.counters.delivered_directly.add(0, written * flush.count());
         }
     }
 
@@ -342,14 +314,14 @@ impl Task {
     fn write_turn(&mut self) -> bool {
         let (mut chunk, mut bytes) = (Chunk::new(), 0);
         for _ in 0..CHUNKS_PER_TURN {
-            let batch = match self.next_chunk(&mut chunk) {
-                Next::Chunk(batch) => batch,
+            let flush = match self.next_chunk(&mut chunk) {
+                Next::Chunk(flush) => flush,
                 Next::Pause | Next::Hold => return true,
                 Next::Nothing => return false,
             };
-            let chunk_bytes = chunk.len() * batch.payload_bytes;
+            let chunk_bytes = chunk.len() * flush.payload_bytes();
             bytes += chunk_bytes;
-            self.room.write_chunk(&mut chunk, &batch);
+            self.room.write_chunk(&mut chunk, &flush);
             if bytes + chunk_bytes > BYTES_PER_TURN {
                 break;
             }

@@ -2,10 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
-use chat_proto::room::{Member, Place, Progress};
+use chat_proto::room::{Flush, Member, Place, Progress};
 use tokio::runtime::Handle;
 
-use super::flush::Batch;
 use super::outlet::Written;
 use crate::Role;
 use crate::room::Inbox;
@@ -102,19 +101,19 @@ impl Seat {
         self.member.lock().take()
     }
 
-    /// Writes a batch to the connection of the member, if that is possible.
-    pub(super) fn flush(&self, batch: &Batch) -> Flushed {
+    /// Writes a flush to the connection of the member, if that is possible.
+    pub(super) fn flush(&self, flush: &Flush) -> Flushed {
         let mut member = self.member.lock();
         let Some(member) = member.as_mut() else { return Flushed::Done };
-        match member.progress(batch.flush()) {
+        match member.progress(flush) {
             Progress::Done => return Flushed::Done,
-            Progress::Next => match self.inbox.outlet.write(batch.frames(), batch.count()) {
+            Progress::Next => match self.inbox.outlet.write(flush.frames(), flush.count()) {
                 Written::All => {
-                    member.advance(batch.flush());
+                    member.advance(flush);
                     return Flushed::Written(None);
                 }
                 Written::Part => {
-                    member.advance(batch.flush());
+                    member.advance(flush);
                     return Flushed::Written(self.inbox.waker.take());
                 }
                 Written::Nothing => {}

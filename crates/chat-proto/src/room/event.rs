@@ -39,10 +39,16 @@ impl RoomEvent {
 
     /// Returns true if a member gets the event.
     pub(super) fn is_for(&self, member: &Member) -> bool {
-        match &self.audience {
-            Audience::All => true,
-            Audience::AllBut(id) => *id != member.id,
-            Audience::Others(user) => member.user.as_ref().is_none_or(|member| member.key() != *user),
+        self.audience.includes(member)
+    }
+}
+
+impl Audience {
+    pub(super) fn includes(&self, member: &Member) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllBut(id) => *id != member.id,
+            Self::Others(user) => member.user.as_ref().is_none_or(|member| member.key() != *user),
         }
     }
 }

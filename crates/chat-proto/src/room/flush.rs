@@ -2,9 +2,12 @@
 
 use std::ops::Bound;
 
+use bytes::Bytes;
+
 use super::event::Audience;
 use super::state::Waiting;
-use super::{Cursor, Member, Place, Room, RoomEvent};
+use super::{Cursor, Member, Place, Room};
+use crate::frames;
 
 /// The newest events of a room, for the members that have taken all events before them.
 ///
@@ -25,7 +28,7 @@ use super::{Cursor, Member, Place, Room, RoomEvent};
 /// assert_eq!(room.to_wake().count(), 0);
 /// let flush = room.flush().ok_or("nothing to flush")?;
 /// assert_eq!(ann.progress(&flush), Progress::Next);
-/// assert_eq!(&flush.events()[0].frame[..], br#"{"seq":1}"#);
+/// assert_eq!(&flush.frames()[..], b"\x81\x09{\"seq\":1}");
 /// ann.advance(&flush);
 /// room.flushed(&flush);
 /// assert!(room.flush().is_none());
@@ -37,9 +40,10 @@ pub struct Flush {
     from: Cursor,
     to: Cursor,
     generation: u64,
-    events: Vec<RoomEvent>,
-    /// True if some member does not get all of the events.
-    has_exception: bool,
+    frames: Bytes,
+    payload_bytes: usize,
+    /// The audiences of the events that not all members get.
+    exceptions: Vec<Audience>,
 }
 
 /// The position of a member before a [`Flush`].
@@ -54,16 +58,26 @@ pub enum Progress {
 }
 
 impl Flush {
-    /// Returns the events, in order.
-    pub fn events(&self) -> &[RoomEvent] {
-        &self.events
+    /// Returns the events in order, as whole text frames of a WebSocket: see [`frames`].
+    pub fn frames(&self) -> &Bytes {
+        &self.frames
+    }
+
+    /// Returns the number of events.
+    pub fn count(&self) -> u64 {
+        self.to.position - self.from.position
+    }
+
+    /// Returns the bytes of the events, without the headers of the frames.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
     }
 }
 
 impl Member {
     /// Returns the position of this member before a flush.
     pub fn progress(&self, flush: &Flush) -> Progress {
-        let is_exception = || flush.has_exception && flush.events.iter().any(|event| !event.is_for(self));
+        let is_exception = || flush.exceptions.iter().any(|audience| !audience.includes(self));
         if self.generation != flush.generation || self.missed.is_some() {
             Progress::Behind
         } else if self.cursor.position >= flush.to.position && self.cursor.seq >= flush.to.seq {
@@ -110,9 +124,16 @@ impl<W> Room<W> {
             return None;
         }
         let (from, events, to) = self.tail.batch(self.flushed.0, self.max_batch);
+        let (mut payload_bytes, mut exceptions) = (0, Vec::new());
+        for event in events.clone() {
+            payload_bytes += event.frame.len();
+            if event.audience != Audience::All {
+                exceptions.push(event.audience.clone());
+            }
+        }
+        let frames = frames::texts(events.map(|event| &event.frame[..]));
         self.flush_to = to.position;
-        let has_exception = events.iter().any(|event| event.audience != Audience::All);
-        Some(Flush { from, to, generation: self.generation, events, has_exception })
+        Some(Flush { from, to, generation: self.generation, frames, payload_bytes, exceptions })
     }
 
     /// Returns the direct members after this one, in order.

@@ -156,7 +156,7 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
         // A reader behind the tail has lost the dropped events that are not messages.
         cursor.position = cursor.position.max(self.start);
         let offset = usize::try_from(cursor.position - self.start).unwrap_or(usize::MAX);
-        let before = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
+        let before = self.seq_before(offset);
         if cursor.seq < before {
             return Next::CatchUp { up_to: before };
         }
@@ -186,21 +186,33 @@ impl<T: Clone + AsRef<[u8]>> Tail<T> {
     /// a reader that has taken everything before them, and of the same reader after it has taken them.
     ///
     /// The tail may have dropped the events at `position`. Then the first cursor is at the start of the tail.
-    pub(super) fn batch(&self, position: u64, max_bytes: usize) -> (Cursor, Vec<T>, Cursor) {
+    pub(super) fn batch(
+        &self,
+        position: u64,
+        max_bytes: usize,
+    ) -> (Cursor, impl Iterator<Item = &T> + Clone, Cursor) {
         let position = position.clamp(self.start, self.end());
-        let offset = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        let seq = offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq);
-        let from = Cursor { seq, position };
-        let (mut to, mut events, mut bytes) = (from, self.space(offset), 0);
-        for entry in self.entries.range(offset..) {
+        let start = usize::try_from(position - self.start).unwrap_or(usize::MAX);
+        let (mut end, mut bytes) = (start, 0);
+        while let Some(entry) = self.entries.get(end) {
             bytes += entry.frame.as_ref().len();
-            if !events.is_empty() && bytes > max_bytes {
+            if end > start && bytes > max_bytes {
                 break;
             }
-            events.push(entry.frame.clone());
-            to = Cursor { seq: entry.seq, position: to.position + 1 };
+            end += 1;
         }
-        (from, events, to)
+        let events = (start..end).map(|index| &self.entries[index].frame);
+        (self.cursor_before(start), events, self.cursor_before(end))
+    }
+
+    /// Returns the cursor of a reader that has taken everything before this entry.
+    fn cursor_before(&self, offset: usize) -> Cursor {
+        Cursor { seq: self.seq_before(offset), position: self.start + offset as u64 }
+    }
+
+    /// Returns the `seq` of the newest message before this entry.
+    fn seq_before(&self, offset: usize) -> u64 {
+        offset.checked_sub(1).map_or(self.base, |last| self.entries[last].seq)
     }
 
     /// Returns a list with space for the events from this entry on. The tail of a small room has one, and few batches

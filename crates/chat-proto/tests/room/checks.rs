@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
+use chat_proto::frames::take_payload;
 use chat_proto::room::{Delivery, Progress, RoomEvent};
 use chat_proto::{PresenceMode, Range};
 use serde_json::Value;
@@ -45,7 +47,11 @@ impl Model {
                     Progress::Done => {}
                     Progress::Next if is_ready && !reader.is_awake => {
                         reader.member.advance(&flush);
-                        self.see(id, flush.events().to_vec(), self.log.bounds().first);
+                        let mut frames = flush.frames().clone();
+                        while let Some(frame) = take_payload(&mut frames) {
+                            self.see_frame(id, &frame, self.log.bounds().first);
+                        }
+                        assert!(frames.is_empty());
                     }
                     Progress::Next | Progress::Behind => {
                         reader.is_awake |= self.room.wake(&reader.member).is_some();
@@ -138,67 +144,69 @@ impl Model {
         }
     }
 
-    /// Checks events that a reader gets. `first` is the first entry of the log when they were read, or later.
+    /// Checks events that a reader takes. `first` is the first entry of the log when they were read, or later.
     fn see(&mut self, id: u64, events: Vec<RoomEvent>, first: u64) {
         for RoomEvent { frame, is_entry, .. } in events {
-            let event: Value = serde_json::from_slice(&frame).expect("JSON");
-            let reader = self.readers.get_mut(&id).expect("a reader");
-            match event["type"].as_str() {
-                Some("message") => {
-                    assert!(is_entry);
-                    assert_eq!(event["seq"], reader.next, "in order, without a hole");
-                    let index = usize::try_from(reader.next - 1).expect("a small number");
-                    assert_eq!(frame, self.stored[index]);
-                    reader.next += 1;
-                }
-                Some("gap") => {
-                    assert!(is_entry);
-                    assert_eq!(event["from"], reader.next);
-                    let to = event["to"].as_u64().expect("a number");
-                    assert!(to < first, "{to} can be read in a log from {first} on");
-                    reader.next = to + 1;
-                }
-                Some("presence") => {
-                    assert!(!is_entry);
-                    let user = event["user"]["name"].as_str().expect("a name").to_owned();
-                    let is_change = match event["state"].as_str() {
-                        Some("joined") => reader.seen.insert(user),
-                        _ => reader.seen.remove(&user),
-                    };
-                    // The tail may have dropped the event with `each` before it. When a room starts to count, it forgets
-                    // the changes that the tail has dropped, although the reader gets the later ones in the tail.
-                    let is_counted = reader.presence == PresenceMode::Count || reader.has_counted;
-                    assert!(is_change || reader.asks || is_counted, "twice: {event}");
-                    if Some(id) == self.witness && event["state"] == "left" {
-                        let user = event["user"]["name"].as_str().unwrap_or_default();
-                        if let Some((_, active)) = self.typing.get_mut(user) {
-                            *active = false;
-                        }
-                    }
-                }
-                Some("occupancy") => {
-                    assert!(!is_entry);
-                    reader.members =
-                        event["members"].as_u64().and_then(|n| n.try_into().ok()).expect("a number");
-                    reader.asks = event["presence"] == "each";
-                    reader.presence = if reader.asks { PresenceMode::Each } else { PresenceMode::Count };
-                    reader.has_counted = self.room.presence() == PresenceMode::Count;
-                    if Some(id) == self.witness {
-                        let before = self.counted.replace(self.now);
-                        let is_early = before.is_some_and(|at| self.now < at + Duration::from_secs(1));
-                        assert!(!is_early, "two events within 1 s: {event}");
-                        self.typing.values_mut().for_each(|(_, active)| *active = false);
-                    }
-                }
-                _ => {
-                    assert!(event["type"] == "typing" && !is_entry);
-                    if Some(id) == self.witness {
-                        assert_eq!(reader.presence, PresenceMode::Each, "{event}");
-                        self.check_typing(&event);
+            let event = self.see_frame(id, &frame, first);
+            assert_eq!(is_entry, event["type"] == "message" || event["type"] == "gap", "{event}");
+        }
+    }
+
+    /// Checks an event that a reader takes or that is written to it, and returns it.
+    fn see_frame(&mut self, id: u64, frame: &Bytes, first: u64) -> Value {
+        let event: Value = serde_json::from_slice(frame).expect("JSON");
+        let reader = self.readers.get_mut(&id).expect("a reader");
+        match event["type"].as_str() {
+            Some("message") => {
+                assert_eq!(event["seq"], reader.next, "in order, without a hole");
+                let index = usize::try_from(reader.next - 1).expect("a small number");
+                assert_eq!(*frame, self.stored[index]);
+                reader.next += 1;
+            }
+            Some("gap") => {
+                assert_eq!(event["from"], reader.next);
+                let to = event["to"].as_u64().expect("a number");
+                assert!(to < first, "{to} can be read in a log from {first} on");
+                reader.next = to + 1;
+            }
+            Some("presence") => {
+                let user = event["user"]["name"].as_str().expect("a name").to_owned();
+                let is_change = match event["state"].as_str() {
+                    Some("joined") => reader.seen.insert(user),
+                    _ => reader.seen.remove(&user),
+                };
+                // The tail may have dropped the event with `each` before it. When a room starts to count, it forgets
+                // the changes that the tail has dropped, although the reader gets the later ones in the tail.
+                let is_counted = reader.presence == PresenceMode::Count || reader.has_counted;
+                assert!(is_change || reader.asks || is_counted, "twice: {event}");
+                if Some(id) == self.witness && event["state"] == "left" {
+                    let user = event["user"]["name"].as_str().unwrap_or_default();
+                    if let Some((_, active)) = self.typing.get_mut(user) {
+                        *active = false;
                     }
                 }
             }
+            Some("occupancy") => {
+                reader.members = event["members"].as_u64().and_then(|n| n.try_into().ok()).expect("a number");
+                reader.asks = event["presence"] == "each";
+                reader.presence = if reader.asks { PresenceMode::Each } else { PresenceMode::Count };
+                reader.has_counted = self.room.presence() == PresenceMode::Count;
+                if Some(id) == self.witness {
+                    let before = self.counted.replace(self.now);
+                    let is_early = before.is_some_and(|at| self.now < at + Duration::from_secs(1));
+                    assert!(!is_early, "two events within 1 s: {event}");
+                    self.typing.values_mut().for_each(|(_, active)| *active = false);
+                }
+            }
+            _ => {
+                assert_eq!(event["type"], "typing");
+                if Some(id) == self.witness {
+                    assert_eq!(reader.presence, PresenceMode::Each, "{event}");
+                    self.check_typing(&event);
+                }
+            }
         }
+        event
     }
 
     /// Checks an event about typing that the witness got, which gets all of them at once.

@@ -1,9 +1,11 @@
 //! Changes of presence for members that do not take them in time.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use chat_proto::command::JoinFrom;
-use chat_proto::room::{Delivery, Member, Progress, Room, RoomEvent};
+use chat_proto::frames::take_payload;
+use chat_proto::room::{Delivery, Flush, Member, Progress, Room};
 use chat_proto::{Limits, LogBounds, User};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -48,19 +50,24 @@ impl Observer {
         };
         let bytes: usize = events.iter().map(|event| event.frame.len()).sum();
         assert!(events.len() == 1 || bytes <= 64 * 1024);
-        self.see(&events);
+        events.iter().for_each(|event| self.see(&event.frame));
         true
     }
 
-    fn see(&mut self, events: &[RoomEvent]) {
-        for event in events {
-            let event: Value = serde_json::from_slice(&event.frame).expect("JSON");
-            let user = event["user"]["name"].as_str().expect("a name").to_owned();
-            let is_change =
-                if event["state"] == "joined" { self.seen.insert(user) } else { self.seen.remove(&user) };
-            assert!(is_change, "twice: {event}");
-            self.events += 1;
-        }
+    /// Gets a flush.
+    fn get(&mut self, flush: &Flush) {
+        let mut frames = flush.frames().clone();
+        iter::from_fn(|| take_payload(&mut frames)).for_each(|frame| self.see(&frame));
+        self.member.advance(flush);
+    }
+
+    fn see(&mut self, frame: &[u8]) {
+        let event: Value = serde_json::from_slice(frame).expect("JSON");
+        let user = event["user"]["name"].as_str().expect("a name").to_owned();
+        let is_change =
+            if event["state"] == "joined" { self.seen.insert(user) } else { self.seen.remove(&user) };
+        assert!(is_change, "twice: {event}");
+        self.events += 1;
     }
 
     fn take_all(&mut self, room: &mut Room<()>) {
@@ -108,8 +115,7 @@ fn changes_after_a_flush_that_goes_on_are_kept_for_the_members_that_have_got_it(
     lobby.leave(&ann);
     let flush = lobby.flush().expect("a change");
     assert_eq!(observers[0].member.progress(&flush), Progress::Next);
-    observers[0].see(flush.events());
-    observers[0].member.advance(&flush);
+    observers[0].get(&flush);
     let _ann = join(&mut lobby, 4, 0);
     for number in 0..2_000 {
         let member = join(&mut lobby, 10 + number as u64, 10 + number);
@@ -130,8 +136,7 @@ fn changes_after_a_flush_that_was_given_up_are_kept_for_the_members_that_have_go
     }
     lobby.leave(&ann);
     let flush = lobby.flush().expect("a change");
-    observers[0].see(flush.events());
-    observers[0].member.advance(&flush);
+    observers[0].get(&flush);
     let places = observers.each_ref().map(|observer| observer.member.place());
     assert_eq!(lobby.give_up_flush(places).count(), 2);
     let _ann = join(&mut lobby, 4, 0);
