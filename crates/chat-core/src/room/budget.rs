@@ -133,9 +133,8 @@ impl Charge {
         }
         let now = Instant::now();
         if self.used_at.is_none_or(|used| now.duration_since(used) >= PRECISION) {
-            let mut order = self.budget.order(self.kind).lock();
-            order.remove(&self.id);
-            order.insert(self.id, holder());
+            // Also moves a holder that is in the order to its end.
+            self.budget.order(self.kind).lock().insert(self.id, holder());
             self.used_at = Some(now);
         }
     }
