@@ -50,21 +50,25 @@ impl<S> Wire<S> {
 
     /// Adds a whole frame to the next flush.
     pub(crate) fn push_frame(&mut self, first: u8, payload: Bytes) {
-        let is_copied = self.shared.is_empty() && self.copied.len() + payload.len() <= MAX_COPIED;
-        if is_copied && self.copied.is_empty() {
-            self.copied.reserve(COPIED_BYTES.max(payload.len() + HEADER_BYTES));
+        let before = self.copied.len();
+        if !self.shared.is_empty() || before + payload.len() > MAX_COPIED {
+            return self.push_shared(first, payload);
         }
+        if before == 0 {
+            self.copied = BytesMut::with_capacity(COPIED_BYTES.max(payload.len() + HEADER_BYTES));
+        }
+        put_header(&mut self.copied, first, payload.len());
+        self.copied.extend_from_slice(&payload);
+        self.waiting_bytes += self.copied.len() - before;
+    }
+
+    /// Adds a frame whose payload is not copied.
+    #[cold]
+    fn push_shared(&mut self, first: u8, payload: Bytes) {
         let mut header = BytesMut::new();
-        let buffer = if is_copied { &mut self.copied } else { &mut header };
-        let before = buffer.len();
-        put_header(buffer, first, payload.len());
-        if is_copied {
-            buffer.extend_from_slice(&payload);
-            self.waiting_bytes += buffer.len() - before;
-        } else {
-            self.push(header.freeze());
-            self.push(payload);
-        }
+        put_header(&mut header, first, payload.len());
+        self.push(header.freeze());
+        self.push(payload);
     }
 
     /// Adds bytes to the next flush.
@@ -79,9 +83,20 @@ impl<S> Wire<S> {
     }
 
     /// Records that the transport has taken this many bytes.
-    fn took(&mut self, mut taken: usize) {
+    fn took(&mut self, taken: usize) {
         self.written += taken as u64;
         self.waiting_bytes -= taken;
+        if self.waiting_bytes > 0 {
+            return self.skip(taken);
+        }
+        // Frees the memory that a burst needed.
+        self.copied = BytesMut::new();
+        self.shared = VecDeque::new();
+    }
+
+    /// Takes this many of the bytes that wait, of which some are left.
+    #[cold]
+    fn skip(&mut self, mut taken: usize) {
         let copied = taken.min(self.copied.len());
         self.copied.advance(copied);
         taken -= copied;
@@ -92,11 +107,6 @@ impl<S> Wire<S> {
             }
             taken -= first.len();
             self.shared.pop_front();
-        }
-        if self.waiting_bytes == 0 {
-            // Frees the memory that a burst needed.
-            self.copied = BytesMut::new();
-            self.shared = VecDeque::new();
         }
     }
 
