@@ -76,18 +76,24 @@ impl SharedSocket {
     }
 }
 
-impl DirectWrite for Writer {
-    // Without a look at the readiness that tokio knows, which is one more place in memory for each member of a room. If
-    // the socket is full, the session finds that out in the same way and waits.
+impl Writer {
+    // Without a look at the readiness that tokio knows, which is one more place in memory for each member of a room. The
+    // socket is rarely full, and then the session finds that out in the same way and waits.
     #[cfg(target_os = "linux")]
-    fn try_write(&self, frames: &Bytes) -> io::Result<DirectlyWritten> {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let socket: &TcpStream = self.0.as_ref();
-        Ok(DirectlyWritten::Bytes(send(socket, frames, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?))
+        Ok(send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
     }
 
     #[cfg(not(target_os = "linux"))]
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+}
+
+impl DirectWrite for Writer {
     fn try_write(&self, frames: &Bytes) -> io::Result<DirectlyWritten> {
-        self.0.try_write(frames).map(DirectlyWritten::Bytes)
+        self.write(frames).map(DirectlyWritten::Bytes)
     }
 }
 
@@ -103,7 +109,12 @@ impl AsyncRead for SharedSocket {
 
 impl AsyncWrite for SharedSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(bytes))
+        match self.write.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.poll_write_with(cx, |stream| stream.try_write(bytes))
+            }
+            written => Poll::Ready(written),
+        }
     }
 
     fn poll_write_vectored(
