@@ -82,7 +82,13 @@ impl Decoder {
     ///
     /// The violation of the protocol, after which no frame can be decoded.
     pub(crate) fn decode(&mut self) -> Result<Option<Received>, ProtocolViolation> {
-        while let Some((header, payload)) = self.next_frame()? {
+        while let Some((header, length)) = self.next_header()? {
+            if self.bytes.len() < length {
+                self.bytes.reserve(length - self.bytes.len());
+                self.header = Some((header, length));
+                break;
+            }
+            let payload = self.take_payload(length);
             let received = self.accept(&header, payload)?;
             if received.is_some() {
                 return Ok(received);
@@ -91,37 +97,10 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Takes the next frame off the bytes, if it is complete.
-    fn next_frame(&mut self) -> Result<Option<(FrameHeader, BytesMut)>, ProtocolViolation> {
-        if self.header.is_none() {
-            self.header = self.next_header()?;
-        }
-        let Some((header, length)) = self.header.take() else {
-            return Ok(None);
-        };
-        if self.bytes.len() < length {
-            self.bytes.reserve(length - self.bytes.len());
-            self.header = Some((header, length));
-            return Ok(None);
-        }
-        let payload = if self.bytes.len() == length && self.allocated <= 2 * length + MAX_UNUSED_BYTES {
-            mem::take(&mut self.bytes)
-        } else {
-            // Copied, because a slice would keep all bytes of the read.
-            let payload = BytesMut::from(&self.bytes[..length]);
-            self.bytes.advance(length);
-            payload
-        };
-        if self.bytes.is_empty() {
-            (self.bytes, self.allocated) = (BytesMut::new(), 0);
-        }
-        Ok(Some((header, payload)))
-    }
-
-    /// Takes the next header off the bytes, if it is complete. Returns it with the length of the payload.
+    /// Takes the next header, if it is complete. Returns it with the length of the payload.
     fn next_header(&mut self) -> Result<Option<(FrameHeader, usize)>, ProtocolViolation> {
-        if self.bytes.is_empty() {
-            return Ok(None);
+        if self.header.is_some() || self.bytes.is_empty() {
+            return Ok(self.header.take());
         }
         let mut cursor = Cursor::new(&self.bytes);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ProtocolViolation::Protocol)?;
@@ -130,6 +109,23 @@ impl Decoder {
         self.bytes.advance(end);
         let length = usize::try_from(length).ok().filter(|length| *length <= self.max);
         Ok(Some((header, length.ok_or(ProtocolViolation::TooBig)?)))
+    }
+
+    /// Takes a payload off the bytes, which have all of it.
+    fn take_payload(&mut self, length: usize) -> BytesMut {
+        let is_last = self.bytes.len() == length;
+        if is_last && self.allocated <= 2 * length + MAX_UNUSED_BYTES {
+            self.allocated = 0;
+            return mem::take(&mut self.bytes);
+        }
+        // Copied, because a slice would keep all bytes of the read.
+        let payload = BytesMut::from(&self.bytes[..length]);
+        if is_last {
+            (self.bytes, self.allocated) = (BytesMut::new(), 0);
+        } else {
+            self.bytes.advance(length);
+        }
+        payload
     }
 
     /// Takes a whole frame. Returns a control frame, or the message that the frame completes.
@@ -228,8 +224,8 @@ fn accept_close(payload: Bytes) -> Result<Received, ProtocolViolation> {
 
 /// Applies the mask of a frame to its payload (RFC 6455 section 5.3).
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    // The mask twice, in each byte order.
+    let wide = u64::from(u32::from_ne_bytes(mask)) * 0x1_0000_0001;
     let (words, rest) = payload.as_chunks_mut::<8>();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
