@@ -1,6 +1,7 @@
 //! Calls of a store, each with a time limit.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ pub(crate) async fn append(
     rooms: &Arc<Rooms>,
 ) -> Result<AppendReceipt, AppendError> {
     let started = Instant::now();
-    let answer = room.track_append(answer);
+    let answer = pin!(room.track_append(answer));
     let receipt = within_time(rooms.limits.rooms.call_timeout, rooms, answer).await?;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     count(if receipt.duplicate { &rooms.counters.duplicates } else { &rooms.counters.appends });
@@ -76,7 +77,7 @@ async fn stored(
     rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let started = Instant::now();
-    let answer = room.track_append(answer);
+    let answer = pin!(room.track_append(answer));
     let receipt = stored_within(rooms.limits.rooms.call_timeout, room, answer, rooms).await?;
     metrics::histogram!("chat_append_seconds").record(started.elapsed());
     Ok(receipt)
@@ -85,7 +86,7 @@ async fn stored(
 async fn stored_within(
     limit: Duration,
     room: &LiveRoom,
-    answer: impl Future<Output = Result<ChangeReceipt, ChangeError>>,
+    answer: impl Future<Output = Result<ChangeReceipt, ChangeError>> + Unpin,
     rooms: &Arc<Rooms>,
 ) -> Result<ChangeReceipt, ChangeError> {
     let receipt = within_time(limit, rooms, answer).await?;
@@ -120,13 +121,14 @@ pub(crate) async fn within<T, E: CallError>(
     rooms: &Rooms,
     answer: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    within_time(rooms.limits.rooms.call_timeout, rooms, answer).await
+    within_time(rooms.limits.rooms.call_timeout, rooms, pin!(answer)).await
 }
 
+/// Waits for an answer, which the caller has pinned: each function that takes a future has space for it twice.
 async fn within_time<T, E: CallError>(
     limit: Duration,
     rooms: &Rooms,
-    answer: impl Future<Output = Result<T, E>>,
+    answer: impl Future<Output = Result<T, E>> + Unpin,
 ) -> Result<T, E> {
     let error = match timer::timeout(limit, answer).await {
         Ok(Ok(value)) => return Ok(value),

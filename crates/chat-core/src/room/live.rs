@@ -163,8 +163,8 @@ impl LiveRoom {
     }
 
     /// Waits for the answer of the log to an append. A flush that is about to begin meanwhile may wait for it too.
-    pub(super) async fn track_append<T>(&self, answer: impl Future<Output = T>) -> T {
-        self.shared.awaited.count(answer).await
+    pub(super) fn track_append<T>(&self, answer: impl Future<Output = T>) -> impl Future<Output = T> {
+        self.shared.awaited.count(answer)
     }
 
     /// Records that the log has answered with this position. The report of the entry may come late, or be lost.
