@@ -54,8 +54,8 @@ pub(super) struct Charge {
     kind: Kind,
     id: u64,
     bytes: usize,
-    /// The time of the last use in the order, or `None` if the holder is not in the order.
-    used_at: Option<Instant>,
+    /// The time before which a use does not move the holder in the order, or `None` if it is not in the order.
+    fresh_until: Option<Instant>,
 }
 
 impl MemoryBudget {
@@ -80,7 +80,7 @@ impl MemoryBudget {
 
     pub(super) fn charge(self: &Arc<Self>, kind: Kind) -> Charge {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Charge { budget: Arc::clone(self), kind, id, bytes: 0, used_at: None }
+        Charge { budget: Arc::clone(self), kind, id, bytes: 0, fresh_until: None }
     }
 
     /// Frees memory until there is space for this many more bytes. Returns false if there is none. The caller holds no
@@ -132,16 +132,16 @@ impl Charge {
             return;
         }
         let now = Instant::now();
-        if self.used_at.is_none_or(|used| now.duration_since(used) >= PRECISION) {
+        if self.fresh_until.is_none_or(|until| now >= until) {
             // Also moves a holder that is in the order to its end.
             self.budget.order(self.kind).lock().insert(self.id, holder());
-            self.used_at = Some(now);
+            self.fresh_until = Some(now + PRECISION);
         }
     }
 
     /// Records that the holder has freed memory and is no longer in the order.
     pub(super) fn removed(&mut self) {
-        self.used_at = None;
+        self.fresh_until = None;
     }
 
     pub(super) fn budget(&self) -> &Arc<MemoryBudget> {
@@ -152,7 +152,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.set(0);
-        if self.used_at.is_some() {
+        if self.fresh_until.is_some() {
             self.budget.order(self.kind).lock().remove(&self.id);
         }
     }
