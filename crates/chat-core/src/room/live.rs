@@ -261,9 +261,16 @@ impl DerefMut for LockedRoom<'_> {
 
 impl Shared {
     pub(super) fn update<T>(self: &Arc<Self>, update: impl FnOnce(&mut State) -> T) -> T {
-        let mut wakers = Vec::new();
         let mut state = self.state.lock();
         let updated = update(&mut state);
+        self.end_update(state);
+        updated
+    }
+
+    /// Does what a change of the state needs: wakes members, and starts a flush and tasks. What is rare is in functions
+    /// of its own, so that a message needs little code.
+    fn end_update(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let mut wakers = Vec::new();
         wakers.extend(state.room.to_wake().filter_map(|seat| seat.inbox().push(self.name.clone())));
         if state.room.has_acts() {
             self.has_rules.store(true, Ordering::Relaxed);
@@ -282,29 +289,35 @@ impl Shared {
         let repair = needs_repair.then(|| (state.runtime(), Repair::new(self, state.room.head())));
         let timer = state.next_timer().map(|due| (state.runtime(), Timer(Arc::downgrade(self), due)));
         let typing = state.room.take_typing();
-        let rooms = if typing.is_empty() { None } else { self.rooms.upgrade() };
-        if let Some(rooms) = &rooms {
-            typing.iter().for_each(|(user, active)| rooms.announce_typing(&self.name, user, *active));
-        }
+        let rooms = if typing.is_empty() { None } else { self.announce_typing(&typing) };
         let over_budget = state.charge(self).then(|| Arc::clone(state.charge.budget()));
         drop(state);
         if flush {
             self.start_flush();
         }
-        wake_all(wakers);
+        if !wakers.is_empty() {
+            wake_all(wakers);
+        }
         if let Some(budget) = over_budget {
             budget.make_space(0);
         }
         if let Some((runtime, task)) = repair {
-            runtime.spawn(task.run());
+            start(&runtime, task.run());
         }
         if let Some((runtime, task)) = timer {
-            runtime.spawn(task.run());
+            start(&runtime, task.run());
         }
         if let Some(rooms) = rooms {
             rooms.publish_announced();
         }
-        updated
+    }
+
+    /// Queues for the other nodes who has started or stopped typing here. The caller publishes it without the lock.
+    #[cold]
+    fn announce_typing(&self, typing: &[(User, bool)]) -> Option<Arc<Rooms>> {
+        let rooms = self.rooms.upgrade()?;
+        typing.iter().for_each(|(user, active)| rooms.announce_typing(&self.name, user, *active));
+        Some(rooms)
     }
 
     pub(super) fn name(&self) -> &RoomName {
@@ -417,6 +430,12 @@ impl Holder for Shared {
         state.charge.removed();
         false
     }
+}
+
+/// Starts a task that few changes need.
+#[cold]
+fn start(runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+    drop(runtime.spawn(task));
 }
 
 /// Returns the sink from the log to the room. It does not keep the room alive.
