@@ -352,11 +352,17 @@ impl Task {
         };
         drop(state);
         if let Some((more, runtime)) = more {
-            (0..more).for_each(|_| spawn(&runtime, Self::new(&self.room).run()));
-            // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.
-            spawn(&runtime, async {});
+            self.start_more(more, &runtime);
         }
         next
+    }
+
+    /// Starts this many more tasks, which write the same flush.
+    #[cold]
+    fn start_more(&self, more: usize, runtime: &Handle) {
+        (0..more).for_each(|_| spawn(runtime, Self::new(&self.room).run()));
+        // A worker keeps the task that it spawned last for itself, and wakes no other worker for it.
+        spawn(runtime, async {});
     }
 }
 

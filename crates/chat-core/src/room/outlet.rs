@@ -1,5 +1,7 @@
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 
@@ -84,18 +86,35 @@ impl Outlet {
             return Written::Nothing;
         };
         let Some(writer) = &state.writer else { return Written::Nothing };
-        // An error shows itself to the session, which writes the same frames.
-        let left = match catch_unwind(AssertUnwindSafe(|| writer.try_write(bytes))) {
+        match catch_unwind(AssertUnwindSafe(|| writer.try_write(bytes))) {
+            Ok(Ok(DirectlyWritten::Bytes(written @ 1..))) if written >= bytes.len() => {
+                state.written.frames += frames;
+                Written::All
+            }
+            result => state.end_incomplete(result, bytes, frames),
+        }
+    }
+}
+
+impl State {
+    /// Leaves the rest of a write that is not complete to the session.
+    #[cold]
+    fn end_incomplete(
+        &mut self,
+        result: thread::Result<io::Result<DirectlyWritten>>,
+        bytes: &Bytes,
+        frames: u64,
+    ) -> Written {
+        let left = match result {
+            // An error shows itself to the session, which writes the same frames.
             Ok(Err(_) | Ok(DirectlyWritten::Bytes(0))) => return Written::Nothing,
-            Ok(Ok(DirectlyWritten::Bytes(written))) if written >= bytes.len() => None,
-            Ok(Ok(DirectlyWritten::Bytes(written))) => Some(Left::Bytes(bytes.slice(written..))),
-            Ok(Ok(DirectlyWritten::Buffered)) => Some(Left::Buffered),
-            Err(_panic) => Some(Left::Panicked),
+            Ok(Ok(DirectlyWritten::Bytes(written))) => Left::Bytes(bytes.slice(written..)),
+            Ok(Ok(DirectlyWritten::Buffered)) => Left::Buffered,
+            Err(_panic) => Left::Panicked,
         };
-        state.written.frames += frames;
-        let Some(left) = left else { return Written::All };
-        state.is_open = false;
-        state.written.left = Some(Box::new(left));
+        self.written.frames += frames;
+        self.is_open = false;
+        self.written.left = Some(Box::new(left));
         Written::Part
     }
 }
