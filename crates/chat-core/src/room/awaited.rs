@@ -12,14 +12,14 @@ use crate::sync::{Mutex, MutexGuard};
 ///
 /// - The *appends* to the room that its log has not answered yet. Each is waited for once: appends that hang do not
 ///   delay a second flush, and appends that come while a flush waits do not extend its wait.
-/// - The next messages of the *writers*: of members who have written before the last flush and not since. In a busy
-///   room, members answer what they have just got.
+/// - The next messages of the *writers*: of members who have written shortly before the last flush, and not since it
+///   began. In a busy room, members answer what they have just got.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
     // May be locked while the state of the room is, and not the other way round.
     counts: Mutex<Counts>,
     /// Notified when a wait is over.
-    is_over: Notify,
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ struct Counts {
     new: usize,
     /// The appends of the last wait that are not answered.
     appends: usize,
-    /// The members who have written during the last flush or before it, each with the number of the last flush that
-    /// had begun.
+    /// The last writers, each with the number of flushes that had begun when the log got the message. It is lower than
+    /// `flushes` for those who are silent since the last flush began.
     writers: HashMap<u64, u64>,
     /// The number of flushes that have begun.
     flushes: u64,
@@ -117,7 +117,7 @@ impl Awaited {
     pub(super) async fn over(&self) {
         // An earlier wait, which was given up, may have left its notification.
         while !self.counts.lock().is_over() {
-            self.is_over.notified().await;
+            self.ended.notified().await;
         }
     }
 
@@ -126,7 +126,7 @@ impl Awaited {
         // No waker is called while the lock is held.
         drop(counts);
         if is_over {
-            self.is_over.notify_one();
+            self.ended.notify_one();
         }
     }
 }

@@ -135,13 +135,13 @@ impl Flushing {
 
 impl State {
     /// Returns true if a flush may wait before it begins.
-    pub(super) fn is_large(&self) -> bool {
+    fn is_large(&self) -> bool {
         self.room.direct_count() > SMALL_ROOM
     }
 
-    /// Returns the longest time since the last flush for which the next one waits for writers. `None` if it does not.
-    fn busy_for(&self) -> Option<Duration> {
-        (self.room.direct_count() >= BUSY_ROOM).then_some(HOLD_LIMIT)
+    /// Returns true if a flush may also wait for writers.
+    pub(super) fn awaits_writers(&self) -> bool {
+        self.room.direct_count() >= BUSY_ROOM
     }
 
     /// Returns the number of tasks that must be started for the members of the room, and their runtime.
@@ -166,7 +166,8 @@ impl State {
                     return Next::Nothing;
                 }
                 let is_large = self.is_large();
-                if is_large && may_wait && self.room.needs_flush() && awaited.begin_wait(self.busy_for()) {
+                let busy_for = self.awaits_writers().then_some(HOLD_LIMIT);
+                if is_large && may_wait && self.room.needs_flush() && awaited.begin_wait(busy_for) {
                     self.flushing.is_held = true;
                     return Next::Hold;
                 }

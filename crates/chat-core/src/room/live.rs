@@ -182,9 +182,9 @@ impl LiveRoom {
         if let Some(seat) = state.room.wake(member) {
             seat.inbox().requeue(self.name().clone());
         }
-        let is_large = state.is_large();
+        let awaits_writers = state.awaits_writers();
         drop(state);
-        if has_written && is_large {
+        if has_written && awaits_writers {
             self.shared.awaited.note_writer(member.id());
         }
     }
