@@ -292,7 +292,7 @@ impl Task {
         loop {
             // The wait may have begun in a session, which does not wait itself.
             if self.step == Step::Hold {
-                // A store that hangs must not hold the flush.
+                // A store may hang, and a writer may stop.
                 let _late = timeout(HOLD_LIMIT, self.room.awaited.over()).await;
             }
             if !self.write_turn() {

@@ -175,8 +175,8 @@ impl LiveRoom {
         }
     }
 
-    /// Lets the session of a member take the events of the room without a flush. Only that session calls it, so no task
-    /// must be woken. If they include a message of the member, the next flush of a busy room may wait for the next one.
+    /// Puts the room into the inbox of a member: see [`Membership::queue`](super::Membership::queue). If the member has
+    /// written, the next flush of a busy room may wait for the next message of the member.
     pub(crate) fn requeue(&self, member: &Member, has_written: bool) {
         let mut state = self.shared.state.lock();
         if let Some(seat) = state.room.wake(member) {
