@@ -320,6 +320,7 @@ mod tests {
 
     /// The example has each option with its default, as a comment.
     #[test]
+    #[cfg_attr(not(all(feature = "cluster", feature = "otlp")), ignore = "the example has their options too")]
     fn the_example_file_has_each_option_and_its_default() {
         let example = include_str!("../../../docs/chatd.toml");
         let is_option =
