@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_conformance::{Nodes, Outcome, Report, cases, run};
-use chat_core::{Builder, Bus, BusSink, Limits, MemoryStore, NodeId, Notice, async_trait};
+use chat_core::{Builder, Bus, BusSink, Limits, MemoryStore, NodeId, Notice, User, async_trait};
 use chat_jetstream::NatsBus;
 use chat_tests::Adapter;
 use libtest_mimic::{Failed, Trial};
@@ -17,8 +17,8 @@ struct Defect {
     name: &'static str,
     /// The path of the case that must detect it.
     case: &'static str,
-    /// Returns true for the notices that the bus loses.
-    loses: fn(&Notice) -> bool,
+    /// Changes a notice. Returns false if the bus loses it.
+    passes: fn(&mut Notice) -> bool,
     change: fn(Builder) -> Builder,
 }
 
@@ -26,45 +26,50 @@ const DEFECTS: [Defect; 9] = [
     Defect {
         name: "each_node_has_its_own_rooms",
         case: "events::a_message_has_user_body_and_time",
-        loses: |_| false,
+        passes: |_| true,
         change: |builder| builder.store(MemoryStore::default()),
     },
     losing("the_bus_loses_presence", "events::presence_announces_joins_and_leaves", |notice| {
-        matches!(notice, Notice::Presence { .. })
+        !matches!(notice, Notice::Presence { .. })
     }),
     losing("the_bus_loses_rosters", "events::joined_has_the_bounds_of_the_log", |notice| {
-        matches!(notice, Notice::Roster { .. })
+        !matches!(notice, Notice::Roster { .. })
     }),
     losing("the_bus_loses_typing", "events::typing_reaches_the_other_members", |notice| {
-        matches!(notice, Notice::Typing { .. })
+        !matches!(notice, Notice::Typing { .. })
     }),
     losing("the_bus_loses_kicks", "kick::a_kick_closes_every_connection_of_the_user", |notice| {
-        matches!(notice, Notice::Kick { .. })
+        !matches!(notice, Notice::Kick { .. })
     }),
     losing("the_bus_loses_markers", "receipts::the_other_users_see_a_read", |notice| {
-        matches!(notice, Notice::Read { .. })
+        !matches!(notice, Notice::Read { .. })
     }),
     losing("the_bus_loses_direct_rooms", "direct::a_connected_user_learns_of_the_room", |notice| {
-        matches!(notice, Notice::Followed { on: true, .. })
+        !matches!(notice, Notice::Followed { on: true, .. })
     }),
     losing(
         "the_bus_loses_roles",
         "roles::a_role_of_the_host_protects_its_user",
-        |notice| matches!(notice, Notice::Presence { role, .. } if role.protects()),
+        |notice| !matches!(notice, Notice::Presence { role, .. } if role.protects()),
     ),
     losing("the_bus_loses_names", "roles::a_role_is_an_entry_of_the_log", |notice| {
-        matches!(notice, Notice::Presence { .. })
+        if let Notice::Presence { user, .. } = notice
+            && let Ok(nameless) = User::new(user.id(), user.id())
+        {
+            *user = nameless;
+        }
+        true
     }),
 ];
 
-const fn losing(name: &'static str, case: &'static str, loses: fn(&Notice) -> bool) -> Defect {
-    Defect { name, case, loses, change: |builder| builder }
+const fn losing(name: &'static str, case: &'static str, passes: fn(&mut Notice) -> bool) -> Defect {
+    Defect { name, case, passes, change: |builder| builder }
 }
 
-/// A bus that loses some notices.
+/// A bus that loses or changes some notices.
 struct LosingBus {
     bus: Arc<NatsBus>,
-    loses: fn(&Notice) -> bool,
+    passes: fn(&mut Notice) -> bool,
 }
 
 #[async_trait]
@@ -74,8 +79,9 @@ impl Bus for LosingBus {
     }
 
     fn publish(&self, node: &NodeId, notice: &Notice) {
-        if !(self.loses)(notice) {
-            self.bus.publish(node, notice);
+        let mut notice = notice.clone();
+        if (self.passes)(&mut notice) {
+            self.bus.publish(node, &notice);
         }
     }
 
@@ -94,7 +100,7 @@ pub(crate) fn trials(nats: &str) -> Vec<Trial> {
 }
 
 fn judge(nats: &str, defect: Defect) -> Result<(), Failed> {
-    let correct = Defect { loses: |_| false, change: |builder| builder, ..defect };
+    let correct = Defect { passes: |_| true, change: |builder| builder, ..defect };
     if let Some(problem) = play(nats, correct)?.problem() {
         return Err(format!("without the defect: {problem}").into());
     }
@@ -111,7 +117,7 @@ fn play(nats: &str, defect: Defect) -> Result<Report, Failed> {
     let share = move |limits: Limits| {
         let nats = nats.clone();
         async move {
-            let wrap = |bus| LosingBus { bus, loses: defect.loses };
+            let wrap = |bus| LosingBus { bus, passes: defect.passes };
             let mut shared = share(&nats, 2, &limits, wrap).await?;
             shared.builders = shared.builders.into_iter().map(defect.change).collect();
             Ok(shared)

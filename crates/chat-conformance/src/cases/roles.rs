@@ -43,6 +43,8 @@ chat_suite::cases!(
         let room = stage.room();
         let mut ann = owner(&stage, json!({})).await?;
         let mut bob = present(&stage, "2", "Bob").await?;
+        // Then the node of Ann knows the name of Bob.
+        ann.expect("presence").await?;
         ann.post(&room, "hi").await?;
         let seq = change(&mut ann, role(&room, "2", "member")).await?;
         ann.post(&room, "ho").await?;
