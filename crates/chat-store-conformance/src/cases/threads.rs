@@ -3,7 +3,7 @@ use chat_core::{
 };
 use serde_json::{Value, json};
 
-use super::changes::{Messages, apply, count_reply, delete, edit, fresh, known, react};
+use super::changes::{Messages, apply, count_reply, delete, edit, fresh, known, react, same_messages};
 use super::{body, check, event, same, seqs};
 use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
@@ -347,7 +347,7 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
             }
         }
     }
-    same(&fresh(room).await?, followed)?;
+    same_messages(&fresh(room).await?, followed)?;
     // A reader that counts all entries again has the same.
     let mut again = followed.clone();
     for stored in room.entries_after(0).await? {
@@ -358,5 +358,5 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
             None => {}
         }
     }
-    same(&again, followed)
+    same_messages(&again, followed)
 }
