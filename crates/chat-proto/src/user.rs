@@ -30,7 +30,7 @@ const MAX_ID_BYTES: usize = 255;
 /// A person or a service that writes messages: an id, which identifies the user, and a name, which people read.
 ///
 /// A guest is never the same user as one that the host service knows, even if their ids are equal. A clone shares
-/// the texts.
+/// everything.
 ///
 /// A user that is read from the wire has the id and the name that the server sent, unchecked. The wire does not
 /// say whether a user is a guest, so its [`key`](Self::key) is never the key of a guest.
@@ -46,7 +46,13 @@ const MAX_ID_BYTES: usize = 255;
 /// # Ok::<(), chat_proto::InvalidUser>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct User {
+#[serde(transparent)]
+pub struct User(Arc<UserParts>);
+
+/// The parts of a user. A connection, its seats and its messages refer to them, and so stay small.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename = "User")]
+struct UserParts {
     #[serde(skip)]
     guest: bool,
     id: Arc<str>,
@@ -132,7 +138,11 @@ impl User {
         if !is_user_id(id) {
             return Err(InvalidUser::Id);
         }
-        Ok(Self { guest: false, id: id.into(), name: normalized(name)?.into() })
+        Ok(Self::from_parts(false, id.into(), normalized(name)?.into()))
+    }
+
+    fn from_parts(guest: bool, id: Arc<str>, name: Arc<str>) -> Self {
+        Self(Arc::new(UserParts { guest, id, name }))
     }
 
     /// Creates a user of whom only the id is known. The name is the id.
@@ -145,7 +155,7 @@ impl User {
             return Err(InvalidUser::Id);
         }
         let id: Arc<str> = id.into();
-        Ok(Self { guest: false, name: Arc::clone(&id), id })
+        Ok(Self::from_parts(false, Arc::clone(&id), id))
     }
 
     /// Creates a guest. No service knows a guest, so the name is also the id, without its joiners and variation
@@ -173,7 +183,7 @@ impl User {
         } else {
             Arc::clone(&name)
         };
-        Ok(Self { guest: true, id, name })
+        Ok(Self::from_parts(true, id, name))
     }
 
     /// Creates the guest of a connection that gave no name, from a random number. Its id has all 64 bits of the
@@ -194,33 +204,34 @@ impl User {
             char::from(ID_DIGITS[digit])
         });
         let id: String = UNNAMED_PREFIX.chars().chain(digits.take(ID_LEN)).collect();
-        Self { guest: true, name: id[..UNNAMED_PREFIX.len() + UNNAMED_LEN].into(), id: id.into() }
+        let name = id[..UNNAMED_PREFIX.len() + UNNAMED_LEN].into();
+        Self::from_parts(true, id.into(), name)
     }
 
     /// Returns the identity of this user.
     pub fn key(&self) -> UserKey {
-        UserKey { guest: self.guest, id: Arc::clone(&self.id) }
+        UserKey { guest: self.0.guest, id: Arc::clone(&self.0.id) }
     }
 
     /// Returns true if this is a guest.
     pub fn is_guest(&self) -> bool {
-        self.guest
+        self.0.guest
     }
 
     /// Returns this user as a guest, or as one whom the host service knows.
     pub(crate) fn with_guest(mut self, guest: bool) -> Self {
-        self.guest = guest;
+        Arc::make_mut(&mut self.0).guest = guest;
         self
     }
 
     /// Returns the id, as other users see it.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     /// Returns the name that other users read.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 }
 
@@ -275,7 +286,7 @@ impl UserKey {
 
 impl From<User> for UserKey {
     fn from(user: User) -> Self {
-        Self { guest: user.guest, id: user.id }
+        user.key()
     }
 }
 
@@ -362,8 +373,8 @@ pub mod user_record {
     ///
     /// The errors of the serializer.
     pub fn serialize<S: Serializer>(user: &User, serializer: S) -> Result<S::Ok, S::Error> {
-        let User { guest, id, name } = user;
-        UserRecord { guest: *guest, id: (&**id).into(), name: (&**name).into() }.serialize(serializer)
+        UserRecord { guest: user.is_guest(), id: user.id().into(), name: user.name().into() }
+            .serialize(serializer)
     }
 
     /// Reads a user.
@@ -373,6 +384,6 @@ pub mod user_record {
     /// The errors of the deserializer.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<User, D::Error> {
         let UserRecord { guest, id, name } = UserRecord::deserialize(deserializer)?;
-        Ok(User { guest, id: (&*id).into(), name: (&*name).into() })
+        Ok(User::from_parts(guest, (&*id).into(), (&*name).into()))
     }
 }

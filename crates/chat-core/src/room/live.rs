@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) flushing: Flushing,
     /// True while a task repairs a hole.
     pub(super) repairing: bool,
+    /// True until the room has a message, as [`Shared::has_messages`] tells others.
+    is_blank: bool,
     /// The runtime of the repair task. A store may report from a thread that has none.
     runtime: Handle,
 }
@@ -83,6 +85,7 @@ impl LiveRoom {
             charge: rooms.budget.charge(Kind::Tail),
             flushing: Flushing::default(),
             repairing: false,
+            is_blank: true,
             runtime: Handle::current(),
         };
         let shared = Arc::new(Shared {
@@ -281,7 +284,8 @@ impl Shared {
         if flush {
             self.is_flushing.store(true, Ordering::Release);
         }
-        if state.room.has_messages() {
+        if state.is_blank && state.room.has_messages() {
+            state.is_blank = false;
             self.has_messages.store(true, Ordering::Relaxed);
         }
         state.idle_since = state.room.is_empty().then(Instant::now);

@@ -93,9 +93,11 @@ fn is_reserved(name: &str) -> bool {
 
 /// Returns true if a reader can take a name for one of these words.
 fn is_look_alike(name: &str, words: &[&str]) -> bool {
-    // A letter and its lower case can look like different letters: the Cyrillic Т is like T, but т is not like t.
-    let readings = [folded(name), folded(&name.to_lowercase())];
-    words.iter().any(|word| readings.iter().any(|reading| reading.chars().eq(word.chars().map(l_as_i))))
+    // A letter and its lower case can look like different letters: the Cyrillic Т is like T, but т is not like t. In
+    // ASCII, both are folded to the same letter.
+    let lower = (!name.is_ascii()).then(|| folded(&name.to_lowercase()));
+    let is_like = |reading: &str| words.iter().any(|word| reading.chars().eq(word.chars().map(l_as_i)));
+    is_like(&folded(name)) || lower.is_some_and(|lower| is_like(&lower))
 }
 
 /// Returns a name without case, accents, spaces and punctuation, with `i` for the characters that look like `l`, and

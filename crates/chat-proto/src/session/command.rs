@@ -130,7 +130,7 @@ impl<M> Session<M> {
                 if let Some(membership) = membership {
                     self.rooms.insert(room.clone(), membership);
                 }
-                return Self::joined(reference, room, joined, unread);
+                return Self::joined(reference, room, *joined, unread);
             }
             Outcome::Left => {
                 self.rooms.remove(&room);
@@ -176,10 +176,10 @@ impl<M> Session<M> {
     fn joined(
         reference: Option<String>,
         room: RoomName,
-        joined: Box<Joined>,
+        joined: Joined,
         unread: Option<Unread>,
     ) -> Vec<Effect> {
-        let Joined { bounds, resumption, members, presence, role, may, with, title, restricted } = *joined;
+        let Joined { bounds, resumption, members, presence, role, may, with, title, restricted } = joined;
         let LogBounds { epoch, head, first, pins, .. } = bounds;
         let gap = resumption.gap.map(|gap| {
             Effect::Reply(Event::Gap { room: room.clone(), epoch: epoch.clone(), from: gap.from, to: gap.to })
