@@ -114,30 +114,29 @@ impl Repair {
         if *rooms.drained.borrow() {
             return Attempt::Ended;
         }
-        let Some((hole, generation)) = self.hole() else { return Attempt::Done };
+        let Some(hole) = self.hole() else { return Attempt::Done };
         let filled = match self.read(&rooms, hole).await {
             Ok(Some(page)) => self.fill(&hole, page),
             Ok(None) => return Attempt::Ended,
             Err(_) => return Attempt::Failed,
         };
-        if !filled && self.observe(&rooms, generation).await.is_err() {
+        if !filled && self.observe(&rooms, hole.generation).await.is_err() {
             return Attempt::Failed;
         }
         match self.hole() {
             None => Attempt::Done,
-            Some((rest, _)) if rest.after == hole.after => Attempt::Failed,
-            Some((rest, _)) if rest.after < self.due => Attempt::Progress,
+            Some(rest) if rest.after == hole.after => Attempt::Failed,
+            Some(rest) if rest.after < self.due => Attempt::Progress,
             // The reports of later entries may still come.
-            Some((rest, _)) => {
+            Some(rest) => {
                 self.head = rest.after;
                 Attempt::Done
             }
         }
     }
 
-    fn hole(&self) -> Option<(Hole, u64)> {
-        let room = self.room.upgrade()?;
-        room.update(|state| Some((state.room.hole()?, state.room.generation())))
+    fn hole(&self) -> Option<Hole> {
+        self.room.upgrade()?.update(|state| state.room.hole())
     }
 
     /// Reads the entries after a hole begins. Returns `None` if the room is closed.
@@ -148,7 +147,7 @@ impl Repair {
         within(rooms, log.read(Range::entries(hole.after, limit))).await.map(Some)
     }
 
-    /// Gives a page to the members. Returns false if it is of another epoch than the room.
+    /// Gives a page to the members. Returns false if it or the hole is of another epoch than the room.
     fn fill(&self, hole: &Hole, page: Page) -> bool {
         self.room.upgrade().is_none_or(|room| room.update(|state| state.room.fill(hole, page)))
     }

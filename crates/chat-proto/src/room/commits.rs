@@ -45,6 +45,8 @@ pub struct Hole {
     pub after: u64,
     /// The newest entry that was known to be committed when the hole was determined.
     pub up_to: u64,
+    /// The [generation](Room::generation) of the log in which the entries are missing.
+    pub generation: u64,
 }
 
 impl<W> Room<W> {
@@ -140,16 +142,18 @@ impl<W> Room<W> {
     /// Returns the entries that the members wait for. If their reports do not come, the caller reads the log after
     /// [`Hole::after`], and gives the page to [`fill`](Self::fill).
     pub fn hole(&self) -> Option<Hole> {
-        self.has_hole().then(|| Hole { after: self.tail.head(), up_to: self.committed })
+        let generation = self.generation;
+        self.has_hole().then(|| Hole { after: self.tail.head(), up_to: self.committed, generation })
     }
 
     /// Takes a page of the log that was read for a hole. All members get its entries, and a `gap` for the entries that
     /// the log no longer has. The hole may be longer than the page.
     ///
-    /// Returns false if the page is of another epoch than the room. Then the log's bounds must be
+    /// Returns false if the page or the hole is of another epoch than the room. Then the log's bounds must be
     /// [observed](Self::observe).
     pub fn fill(&mut self, hole: &Hole, page: Page) -> bool {
-        if self.epoch.as_deref() != Some(&*page.epoch) {
+        // A page of the new epoch may answer a read for a hole of the earlier one. It says nothing about those entries.
+        if self.epoch.as_deref() != Some(&*page.epoch) || hole.generation != self.generation {
             return false;
         }
         // Each entry up to this one is in the page, or the log no longer has it.

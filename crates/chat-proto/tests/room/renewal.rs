@@ -80,7 +80,23 @@ fn reports_of_another_epoch_are_dropped() {
     room.note_committed("old", 9);
     assert_eq!((room.head(), room.hole()), (0, None));
     let page = Page::new("old".to_owned(), vec![stored(1)]);
-    assert!(!room.fill(&Hole { after: 0, up_to: 1 }, page), "the page is of another epoch");
+    let hole = Hole { after: 0, up_to: 1, generation: room.generation() };
+    assert!(!room.fill(&hole, page), "the page is of another epoch");
+    assert_eq!(room.commit("new", &stored(1)), Committed::InOrder);
+    assert!(matches!(room.take(&mut member), Delivery::Events(_)));
+}
+
+/// A log was read for a hole after it had started its new epoch, and the room is told of that before it gets the page.
+#[test]
+fn a_page_of_the_new_epoch_fills_no_hole_of_the_earlier_one() {
+    let mut room = lobby();
+    let (mut member, _) = room.join(1, &ada(), (), bounds("old", 0), &JoinFrom::Now).unwrap();
+    room.note_committed("old", 3);
+    let hole = room.hole().expect("a hole");
+    room.renew(&bounds("new", 0));
+    room.rejoin(&mut member, bounds("new", 0), &JoinFrom::Last(9)).unwrap();
+    assert!(!room.fill(&hole, Page::new("new".to_owned(), Vec::new())), "the hole is of another epoch");
+    assert_eq!((room.head(), room.hole()), (0, None));
     assert_eq!(room.commit("new", &stored(1)), Committed::InOrder);
     assert!(matches!(room.take(&mut member), Delivery::Events(_)));
 }
@@ -95,7 +111,7 @@ fn early_entries_beyond_the_bytes_of_the_tail_are_read_from_the_log() {
         assert_eq!(room.commit("e", &long(seq)), Committed::Early);
     }
     assert_eq!(room.commit("e", &long(1)), Committed::InOrder);
-    assert_eq!(room.hole(), Some(Hole { after: 3, up_to: 5 }));
+    assert_eq!(room.hole(), Some(Hole { after: 3, up_to: 5, generation: 0 }));
     assert!(room.fill(&room.hole().unwrap(), Page::new("e".to_owned(), vec![long(4), long(5)])));
     assert_eq!((room.head(), room.hole()), (5, None));
 }

@@ -79,9 +79,9 @@ fn early_entries_are_bounded_and_the_others_are_read_from_the_log() {
         assert_eq!(room.commit("e", &stored(seq)), Committed::Early);
     }
     let hole = room.hole().expect("a hole");
-    assert_eq!(hole, Hole { after: 0, up_to: 9 });
+    assert_eq!(hole, Hole { after: 0, up_to: 9, generation: 0 });
     assert!(room.fill(&hole, page([1])));
-    assert_eq!((room.head(), room.hole()), (5, Some(Hole { after: 5, up_to: 9 })));
+    assert_eq!((room.head(), room.hole()), (5, Some(Hole { after: 5, up_to: 9, generation: 0 })));
     assert!(matches!(room.take(&mut ada), Delivery::CatchUp { up_to: 1 }), "the tail has four events");
 }
 
@@ -112,7 +112,7 @@ fn entries_that_the_log_has_lost_are_a_gap_for_all_members() {
     assert!(room.fill(&hole, page([2, 5])));
     assert_eq!(taken(&mut room, &mut ada), [1, 2, 3, 4, 5]);
     let hole = room.hole().expect("a hole");
-    assert_eq!(hole, Hole { after: 5, up_to: 6 });
+    assert_eq!(hole, Hole { after: 5, up_to: 6, generation: 0 });
     assert!(room.fill(&hole, page([])));
     assert_eq!((taken(&mut room, &mut ada), room.hole()), (vec![6], None));
 }
