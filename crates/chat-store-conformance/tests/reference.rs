@@ -1,10 +1,13 @@
-//! The suite on five stores: rooms in memory; rooms that a store holds through its lives; rooms that a task writes;
-//! a store that learns `seq` as it writes; and a store with two nodes whose sinks hear by a subscription.
+//! The suite on six stores: rooms in memory; rooms that a store holds through its lives; the same rooms if their sinks
+//! hear of heads only; rooms that a task writes; a store that learns `seq` as it writes; and a store with two nodes
+//! whose sinks hear by a subscription.
 
 #[path = "support/assigns_on_write/mod.rs"]
 mod assigns_on_write;
 #[path = "support/base.rs"]
 mod base;
+#[path = "support/by_heads.rs"]
+mod by_heads;
 #[path = "support/by_subscription.rs"]
 mod by_subscription;
 #[path = "support/held.rs"]
@@ -20,6 +23,7 @@ use chat_core::{MemoryStore, Store};
 use chat_store_conformance::{Backend, Capability, Fixture, certify};
 
 use assigns_on_write::AssignsOnWrite;
+use by_heads::ByHeads;
 use by_subscription::BySubscription;
 use held::Held;
 use queued::Queued;
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
             .without(Capability::Outage, "memory is always reachable")
             .without(Capability::Renewal, "a log in memory is not lost while it is open"),
         Backend::new("held", |_| async { Held::new() }),
+        Backend::new("by_heads", |_| async { ByHeads::new() }),
         Backend::new("queued", |_| async { Queued::new() })
             .without(Capability::Changes, NO_CHANGES)
             .without(Capability::Rules, NO_RULES)

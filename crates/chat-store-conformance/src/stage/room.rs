@@ -255,7 +255,8 @@ impl OpenRoom {
         let missing = seqs.clone().filter(|seq| entries.iter().all(|stored| stored.seq != *seq));
         let missing: Vec<_> = missing.collect();
         if !missing.is_empty() {
-            let read = self.read_after(seqs.start().saturating_sub(1)).await?;
+            // They may be changes and acts too.
+            let read = self.entries_after(seqs.start().saturating_sub(1)).await?;
             entries.extend(read.into_iter().filter(|stored| missing.contains(&stored.seq)));
             entries.sort_by_key(|stored| stored.seq);
         }
