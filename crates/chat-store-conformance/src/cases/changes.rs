@@ -334,13 +334,7 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
         };
         match change {
             None => drop(room.append(user, None, &body(&format!("{seed} {step}"))).await?),
-            // Some are refused. One without an answer may be stored later, when the reader has looked for it.
-            Some(change) => {
-                let changed = room.try_change(change).await;
-                if let Err(error @ (ChangeError::Unsupported | ChangeError::Unavailable(_))) = changed {
-                    return Err(Failure::new("a change that is stored or refused", error));
-                }
-            }
+            Some(change) => change_or_refuse(room, change).await?,
         }
         let before = head;
         head = room.bounds().await?.head;
@@ -362,6 +356,17 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
         }
     }
     same_messages(&again, followed)
+}
+
+/// Makes a change, which the log may refuse. One without an answer is a failure: it may be stored later, when the
+/// reader has looked for it.
+pub(super) async fn change_or_refuse(room: &OpenRoom, change: NewChange) -> Verdict {
+    match room.try_change(change).await {
+        Err(error @ (ChangeError::Unsupported | ChangeError::Unavailable(_))) => {
+            Err(Failure::new("a change that is stored or refused", error))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Applies an entry, as a client does.

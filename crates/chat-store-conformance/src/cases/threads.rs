@@ -3,7 +3,9 @@ use chat_core::{
 };
 use serde_json::{Value, json};
 
-use super::changes::{Messages, apply, count_reply, delete, edit, fresh, known, react, same_messages};
+use super::changes::{
+    Messages, apply, change_or_refuse, count_reply, delete, edit, fresh, known, react, same_messages,
+};
 use super::{body, check, event, same, seqs};
 use crate::{Capability, Case, Failure, OpenRoom, Stage, Verdict};
 
@@ -332,10 +334,11 @@ async fn run_script(room: &OpenRoom, followed: &mut Messages, seed: u64) -> Verd
                 }
             }
             6..=7 => {
-                drop(room.try_change(edit(user, target, &step.to_string()).with_mentions(mentions)).await);
+                let edit = edit(user, target, &step.to_string()).with_mentions(mentions);
+                change_or_refuse(room, edit).await?;
             }
-            8 => drop(room.try_change(react(user, target, random(3) > 0)).await),
-            _ => drop(room.try_change(delete(user, target)).await),
+            8 => change_or_refuse(room, react(user, target, random(3) > 0)).await?,
+            _ => change_or_refuse(room, delete(user, target)).await?,
         }
         let before = head;
         head = room.bounds().await?.head;
