@@ -79,7 +79,10 @@ impl Sampler {
 
     fn start(source: Source) -> Result<Self> {
         let (stop, stopped) = channel();
-        let thread = thread::Builder::new().name("sampler".to_owned()).spawn(move || source.run(&stopped))?;
+        // Before the thread: it may start late, when messages have arrived already.
+        let first = source.totals();
+        let sample = move || source.run(first, &stopped);
+        let thread = thread::Builder::new().name("sampler".to_owned()).spawn(sample)?;
         Ok(Self { stop, thread })
     }
 
@@ -112,10 +115,10 @@ struct Totals {
 }
 
 impl Source {
-    /// Takes a sample at each tick until the channel is closed.
-    fn run(&self, stopped: &Receiver<()>) -> Vec<Point> {
+    /// Takes a sample at each tick after the first one, until the channel is closed.
+    fn run(&self, first: Totals, stopped: &Receiver<()>) -> Vec<Point> {
         let mut timeline = Timeline::default();
-        let mut last = self.totals();
+        let mut last = first;
         let (start, tick) = (last.at, u64::try_from(self.tick.as_micros()).unwrap_or(u64::MAX / 2));
         loop {
             let due = last.at + tick - (last.at - start) % tick;
