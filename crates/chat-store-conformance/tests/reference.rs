@@ -6,8 +6,6 @@
 mod assigns_on_write;
 #[path = "support/base.rs"]
 mod base;
-#[path = "support/by_heads.rs"]
-mod by_heads;
 #[path = "support/by_subscription.rs"]
 mod by_subscription;
 #[path = "support/held.rs"]
@@ -19,11 +17,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::{MemoryStore, Store};
+use chat_core::{Commit, CommitSink, MemoryStore, Store};
 use chat_store_conformance::{Backend, Capability, Fixture, certify};
 
 use assigns_on_write::AssignsOnWrite;
-use by_heads::ByHeads;
 use by_subscription::BySubscription;
 use held::Held;
 use queued::Queued;
@@ -43,7 +40,7 @@ fn main() -> ExitCode {
             .without(Capability::Outage, "memory is always reachable")
             .without(Capability::Renewal, "a log in memory is not lost while it is open"),
         Backend::new("held", |_| async { Held::new() }),
-        Backend::new("by_heads", |_| async { ByHeads::new() }),
+        Backend::new("by_heads", |_| async { Held::with_sinks(by_heads) }),
         Backend::new("queued", |_| async { Queued::new() })
             .without(Capability::Changes, NO_CHANGES)
             .without(Capability::Rules, NO_RULES)
@@ -64,6 +61,14 @@ fn main() -> ExitCode {
             .without(Capability::Threads, NO_CHANGES)
             .without(Capability::Markers, NO_MARKERS),
     ])
+}
+
+/// Returns a sink that hears of each new head, but not of the entry: each reader of reports has to read the log.
+fn by_heads(sink: CommitSink) -> CommitSink {
+    CommitSink::new(move |commit| match commit {
+        Commit::Entry { epoch, stored } => sink.advance(epoch, stored.seq),
+        commit => sink.report(commit),
+    })
 }
 
 #[derive(Default)]

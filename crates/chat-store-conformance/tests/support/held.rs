@@ -18,10 +18,11 @@ pub(crate) struct Held {
     nodes: [Arc<Node<Logs>>; 2],
 }
 
-#[derive(Default)]
 struct Logs {
     rooms: Mutex<BTreeMap<RoomName, Arc<Log>>>,
     follows: MemoryStore,
+    /// Returns the sink that hears in place of one of the caller.
+    sink: fn(CommitSink) -> CommitSink,
 }
 
 struct Log {
@@ -38,7 +39,12 @@ struct Opening {
 
 impl Held {
     pub(crate) fn new() -> Self {
-        Self::of(Arc::default())
+        Self::with_sinks(|sink| sink)
+    }
+
+    /// Returns a store whose rooms report to the sinks that this function returns.
+    pub(crate) fn with_sinks(sink: fn(CommitSink) -> CommitSink) -> Self {
+        Self::of(Arc::new(Logs { rooms: Mutex::default(), follows: MemoryStore::default(), sink }))
     }
 
     fn of(logs: Arc<Logs>) -> Self {
@@ -83,7 +89,7 @@ impl Rooms for Logs {
         _gate: &Arc<Gate>,
     ) -> Result<Arc<dyn Room>, Unavailable> {
         let log = Arc::clone(self.rooms.lock().entry(room.clone()).or_insert_with(|| Log::new(room, limits)));
-        let sink = log.sinks.add(sink);
+        let sink = log.sinks.add((self.sink)(sink));
         Ok(Arc::new(Opening { log, _sink: sink }))
     }
 
